@@ -1,0 +1,189 @@
+"""What a model family is, and how families are found.
+
+A family is one file in `search_spaces/<kind>/` that ends with `family = ...`: its space, how it is built, how it is
+fitted, its reference.  It knows nothing of jobs, rows, databases or processes.  Heavy libraries are imported inside its
+functions, so that listing families is instant.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from assay.data.prepare import Recipe
+from assay.model.graph import Graph
+from assay.space import Space
+
+GROUP = "assay.families"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is predicted.  kind: "binary", "multiclass" or "regression" for tables."""
+
+    kind: str
+    n_classes: int = 0  # 2 for binary; 0 for regression
+    metric: str = ""  # public name of the job's metric, for families that can optimise or stop on it
+
+    @property
+    def is_regression(self) -> bool:
+        return self.n_classes == 0
+
+    @property
+    def n_outputs(self) -> int:
+        """Columns of a prediction: one per class, or one per regression target."""
+        return max(self.n_classes, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One fold as design matrices, all prepared on the training rows alone.
+
+    x, x_valid: float32 (n, d), (m, d).  y, y_valid: int64 class codes (n,), or float64 targets (n,) that have mean 0 and
+    deviation 1 on the training rows (the caller scales and unscales).  weight, weight_valid: float64 (n,) or None.
+    groups: for every prepared column the index of the raw column it came from, (d,) int64.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_valid: np.ndarray
+    y_valid: np.ndarray
+    target: Target
+    weight: np.ndarray | None = None
+    weight_valid: np.ndarray | None = None
+    groups: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The size of the data, for cost estimates."""
+
+    n_rows: int
+    n_features: int  # of the design matrix
+    n_classes: int = 0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one fit of one fold is expected to need on one core.  Rough: observed times refine it."""
+
+    seconds: float
+    host_bytes: int
+    device_bytes: int = 0
+
+
+class TrialContext(Protocol):
+    """All that a family may know of the world outside while it trains one fold (or all folds, see `fit_folds`)."""
+
+    device: str  # "cpu" or "cuda"
+    rng: np.random.Generator
+    seed: int
+    max_steps: int  # steps (epochs, boosting rounds, ...) this fit may take; a family without steps ignores it
+    threads: int
+
+    def report(self, step: int, score: float) -> None:
+        """Tell the validation score after `step` (1-based).  Raises TrialStopped: leave the loop, keep what is best."""
+        ...
+
+    def seconds_left(self) -> float:
+        """Wall-clock seconds until this fit must end (may be infinite).  Long loops look at it and end in time."""
+        ...
+
+
+class Predictor(Protocol):
+    """A fitted model over design matrices."""
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """x: float32 (n, d) -> float (n, k): k class probabilities (2 for binary), or k = 1 scaled target."""
+        ...
+
+    def to_onnx(self, x: str) -> Graph:
+        """The fitted model as a graph from the design matrix named x to an output of the shape of `predict`."""
+        ...
+
+
+class Resumable(Predictor, Protocol):
+    """Gradient-trained predictors: their state can be stored and training goes on from it."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything needed to go on, as named arrays (written as safetensors)."""
+        ...
+
+
+@runtime_checkable
+class Family(Protocol):
+    """One kind of model with its search space."""
+
+    name: ClassVar[str]
+    tasks: ClassVar[frozenset[str]]  # task types it serves, e.g. {"classification", "regression"}
+    lane: ClassVar[str]  # "cpu" or "gpu"
+    Config: ClassVar[type]  # frozen dataclass: annotations are the space, defaults are trial 0
+    reference: ClassVar[str]  # paper or page
+
+    def recipe(self, config: Any) -> Recipe:
+        """How raw columns become this family's design matrix under this configuration."""
+        ...
+
+    def steps(self, config: Any) -> int:
+        """How many steps (epochs, rounds) one full fit takes; 1 for a family without a learning curve."""
+        ...
+
+    def cost(self, config: Any, shape: Shape) -> Cost: ...
+
+    def fit(self, config: Any, data: Split, ctx: TrialContext) -> Predictor:
+        """Train on data.x, data.y.  The validation part serves early stopping and reports only.
+
+        Raises TrialError; on TrialStopped from `ctx.report` returns the best predictor so far if there is one,
+        otherwise lets it pass.  Same config, data and ctx.seed give the same predictor.
+        """
+        ...
+
+
+@runtime_checkable
+class FoldsFamily(Family, Protocol):
+    """A family that trains all folds of one configuration as one batched program; reports are means over folds."""
+
+    def fit_folds(self, config: Any, folds: Sequence[Split], ctx: TrialContext) -> list[Predictor]: ...
+
+
+def space_of(family: Family) -> Space:
+    return Space.of(family.Config)
+
+
+@cache
+def discover() -> Mapping[str, Family]:
+    """All installed families by name, found through the entry points of the group `assay.families`.
+
+    An entry point names a family object, or a function that returns several.  One that cannot be imported is logged
+    and left out: a broken plug-in must not take the service down.
+    """
+    found: dict[str, Family] = {}
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        try:
+            loaded = entry.load()
+            for family in _families(loaded):
+                if family.name in found:
+                    log.warning("family %r of %r is already there and is left out", family.name, entry.name)
+                else:
+                    found[family.name] = family
+        except Exception:
+            log.exception("families of entry point %r could not be loaded", entry.name)
+    return dict(sorted(found.items()))
+
+
+def for_task(task: str) -> dict[str, Family]:
+    """Families that serve a task type, by name."""
+    return {name: family for name, family in discover().items() if task in family.tasks}
+
+
+def _families(loaded: Any) -> Iterable[Family]:
+    if isinstance(loaded, Family):
+        return [loaded]
+    return list(loaded())

@@ -1,0 +1,70 @@
+"""From a decision to proposals: what every worker does after every change of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from assay.families import discover as families
+from assay.search.plan import JobSnapshot, StartTrials, plan, search_seconds_left
+from assay.search.store import Decided, Started, Store
+from assay.search.strategies import discover as strategies
+from assay.search.trial import Facts, History, Proposal
+from assay.space import build
+
+MAX_ROUNDS = 20  # a lost race is tried again; this many in a row means that others are advancing the job
+
+
+def advance(store: Store, job: str) -> bool:
+    """Plan until nothing is left to decide.  True when something was decided."""
+    changed = False
+    for _ in range(MAX_ROUNDS):
+        snapshot = store.snapshot(job)
+        actions = plan(snapshot)
+        if not actions:
+            return changed
+        decided: list[Decided] = [ask(snapshot, a.n) if isinstance(a, StartTrials) else a for a in actions]
+        if store.apply(job, snapshot.revision, decided):
+            changed = True
+    return changed
+
+
+def ask(snapshot: JobSnapshot, n: int) -> Started:
+    """The strategy's proposals for the next n trials, cleaned of anything a plug-in may get wrong."""
+    past = history(snapshot)
+    rng = np.random.default_rng([snapshot.seed, past.next_number])
+    answer = strategies()[snapshot.strategy].propose(past, snapshot.spaces, rng, n)
+    proposals: list[Proposal] = []
+    steps: list[int] = []
+    for p in answer[:n]:
+        space = snapshot.spaces[p.family]
+        config = space.complete(p.config)
+        if not space.contains(config):
+            raise ValueError(f"strategy {snapshot.strategy!r} proposed {p.config!r}, which is outside {p.family!r}")
+        proposals.append(Proposal(p.family, config, p.note))
+        steps.append(_total_steps(p.family, config, past.facts.n_folds))
+    return Started(tuple(proposals), snapshot.strategy, tuple(steps))
+
+
+def history(snapshot: JobSnapshot) -> History:
+    """What a strategy may look at."""
+    known: Mapping[str, Any] = snapshot.facts or {}
+    left = search_seconds_left(snapshot)
+    facts = Facts(
+        kind=str(known.get("kind", "")),
+        n_rows=int(known.get("n_rows", 0)),
+        n_features=int(known.get("n_features", 0)),
+        n_folds=int(known.get("n_folds", 1)),
+        n_classes=int(known.get("n_classes", 0)),
+        seconds_left=None if np.isinf(left) else left,
+        trials_left=None if snapshot.limits.trials is None else snapshot.limits.trials - len(snapshot.trials),
+        slots=snapshot.slots,
+    )
+    return History(snapshot.seed, snapshot.trials, facts)
+
+
+def _total_steps(name: str, config: Mapping[str, Any], n_folds: int) -> int:
+    family = families().get(name)
+    return 1 if family is None else max(1, family.steps(build(family.Config, config))) * n_folds

@@ -1,0 +1,200 @@
+"""The one decision: what a job does next, as a pure function of what is known of it.
+
+`plan(snapshot) -> [actions]`; an empty list means: wait for a trial or a build to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.search.lifecycle import ENDED, JobStatus, StopReason
+from assay.search.trial import Trial, TrialStatus
+from assay.space import Space
+
+
+@dataclass(frozen=True)
+class Build:
+    """One assembling of a delivered model from finished trials.  status: queued, running, done or failed."""
+
+    number: int
+    final: bool
+    status: str
+    after_trials: int  # completed trials when it was asked for
+    seconds: float | None = None
+    model_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budget of a job.  None: no such limit.  Seconds count only while the job is active."""
+
+    time_seconds: float | None = 600.0
+    trials: int | None = None
+    trial_seconds: float | None = None
+    concurrent_trials: int | None = None
+    memory_mb: int | None = None
+    patience_trials: int | None = None
+    target_score: float | None = None  # on the internal scale, higher is better
+    predict_ms_per_row: float | None = None
+    model_mb: float | None = None
+
+
+@dataclass(frozen=True)
+class JobSnapshot:
+    """Everything `plan` may look at, read in one transaction.  `elapsed` is active seconds at the time of reading."""
+
+    id: str
+    status: JobStatus
+    revision: int
+    seed: int
+    strategy: str
+    limits: Limits
+    spaces: Mapping[str, Space]
+    trials: tuple[Trial, ...]
+    builds: tuple[Build, ...]
+    elapsed: float
+    slots: int = 1  # trials that can run side by side for this job
+    lane: str = "cpu"
+    ensemble: bool = True
+    facts: Mapping[str, Any] | None = None  # kind, n_rows, n_features, n_classes, n_folds
+    exhausted: bool = False  # the strategy had nothing left to propose
+    restarted_at: int = 0  # number of the first trial of the present search: patience starts anew on a reopened job
+
+    @property
+    def completed(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.status is TrialStatus.COMPLETED)
+
+    @property
+    def open(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if not t.ended)
+
+
+@dataclass(frozen=True)
+class StartTrials:
+    """Ask the strategy for up to n proposals and queue them."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class BuildModel:
+    """Assemble a model from the completed trials.  final: the ensemble to deliver, otherwise a first usable model."""
+
+    final: bool
+
+
+@dataclass(frozen=True)
+class FinishJob:
+    """Move the job to where it rests: succeeded, failed, cancelled, or paused."""
+
+    status: JobStatus
+    stop_reason: StopReason | None = None
+    error: str | None = None
+
+
+Action = StartTrials | BuildModel | FinishJob
+
+
+def plan(job: JobSnapshot) -> list[Action]:
+    """What to do next.  Called after every change; its answer changes nothing until a store applies it."""
+    if job.status in ENDED or job.status is JobStatus.PAUSED:
+        return []
+    building = any(b.status in ("queued", "running") for b in job.builds)
+    if job.status is JobStatus.PAUSING:
+        return [] if building or _running(job) else [FinishJob(JobStatus.PAUSED)]
+    if job.status is JobStatus.CANCELLING:
+        return _wind_down(job, building, FinishJob(JobStatus.CANCELLED))
+    reason = stop_reason(job)
+    if reason is not None:
+        return _wind_down(job, building, FinishJob(JobStatus.SUCCEEDED, reason))
+    actions: list[Action] = []
+    if job.completed and not job.builds:
+        actions.append(BuildModel(final=False))
+    wanted = _wanted(job)
+    if wanted > 0:
+        actions.append(StartTrials(wanted))
+    return actions
+
+
+def stop_reason(job: JobSnapshot) -> StopReason | None:
+    """Why the search is over, or None while it goes on."""
+    limits = job.limits
+    if job.status is JobStatus.FINISHING:
+        return StopReason.FINISHED_BY_USER
+    target = limits.target_score
+    if target is not None and any(t.score is not None and t.score >= target for t in job.completed):
+        return StopReason.TARGET_SCORE
+    if search_seconds_left(job) <= 0:
+        return StopReason.TIME_LIMIT
+    ended = sum(t.ended for t in job.trials)
+    if limits.trials is not None and ended >= limits.trials:
+        return StopReason.TRIAL_LIMIT
+    if limits.patience_trials is not None and _since_best(job) >= limits.patience_trials:
+        return StopReason.PATIENCE
+    if job.exhausted and not job.open:
+        return StopReason.SPACE_EXHAUSTED
+    return None
+
+
+def reserve_seconds(job: JobSnapshot) -> float:
+    """Seconds of the limit kept for the final ensemble and its packaging.
+
+    Three percent and a second, and twice what the last build took: the final one has more members than an early one.
+    Never more than a third of the limit.
+    """
+    limit = job.limits.time_seconds
+    if limit is None:
+        return 0.0
+    built = max((b.seconds or 0.0 for b in job.builds), default=0.0)
+    return min(limit / 3, 0.03 * limit + 1.0 + 2.0 * built)
+
+
+def search_seconds_left(job: JobSnapshot) -> float:
+    """Seconds until the search must have stopped; infinite without a time limit."""
+    if job.limits.time_seconds is None:
+        return float("inf")
+    return job.limits.time_seconds - reserve_seconds(job) - job.elapsed
+
+
+def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Action]:
+    """The search is over: let open trials end, build the last model if a better one can be had, then rest."""
+    if job.open or building:
+        return []
+    finals = [b for b in job.builds if b.final and b.after_trials == len(job.completed)]
+    if job.completed and not finals:
+        return [BuildModel(final=True)]
+    if any(b.status == "done" for b in job.builds) or finish.status is JobStatus.CANCELLED:
+        return [finish]
+    if not job.completed:
+        return [FinishJob(JobStatus.FAILED, finish.stop_reason, _no_trial(job))]
+    return [FinishJob(JobStatus.FAILED, finish.stop_reason, "the model could not be built; see the job's events")]
+
+
+def _no_trial(job: JobSnapshot) -> str:
+    failed = [t for t in job.trials if t.status is TrialStatus.FAILED]
+    if failed:
+        return f"none of {len(job.trials)} trials completed; the first one failed with {failed[0].error!r}"
+    return "no trial completed within the limits; allow more time or choose simpler families"
+
+
+def _running(job: JobSnapshot) -> bool:
+    return any(t.status is TrialStatus.RUNNING for t in job.trials)
+
+
+def _wanted(job: JobSnapshot) -> int:
+    slots = min(job.slots, job.limits.concurrent_trials or job.slots)
+    wanted = slots - len(job.open)
+    if job.limits.trials is not None:
+        wanted = min(wanted, job.limits.trials - len(job.trials))
+    return 0 if job.exhausted else max(0, wanted)
+
+
+def _since_best(job: JobSnapshot) -> int:
+    """Completed trials after the best one of the present search."""
+    completed = [t for t in job.completed if t.number >= job.restarted_at]
+    if not completed:
+        return 0
+    best = max(job.completed, key=lambda t: (t.score if t.score is not None else float("-inf"), -t.number))
+    return sum(t.number > best.number for t in completed)

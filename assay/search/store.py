@@ -1,0 +1,353 @@
+"""Where jobs live: the Store protocol, and its twin in memory for the library and the tests.
+
+Work is claimed with a token that fences it: whoever lost the lease writes nothing.  `InMemoryStore` and the service's
+SQL store pass one suite (`assay.testing.stores.StoreSuite`).
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from assay.search.lifecycle import ENDED, JobStatus, StopReason, trial_may, verb_target
+from assay.search.plan import Build, BuildModel, FinishJob, JobSnapshot
+from assay.search.trial import Proposal, Report, Trial, TrialStatus
+
+LEASE = 30.0  # seconds without a heartbeat after which work is somebody else's
+MAX_CURVE = 200  # points kept of a learning curve
+MAX_ATTEMPTS = 2  # a trial that lost its lease this often is failed, so one that kills its worker cannot loop
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to do one piece of work.  kind: "trial" or "build" (a service adds kinds of its own).
+
+    `ref` is the job's id (or the id of what else is worked on), `number` the trial's or build's number in it.
+    """
+
+    kind: str
+    ref: str
+    number: int
+    token: str
+    worker: str
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a trial ended: what its row keeps.  `artifact` names the stored checkpoint (None: there is none)."""
+
+    status: TrialStatus
+    score: float | None = None
+    score_std: float | None = None
+    fold_scores: tuple[float, ...] = ()
+    curve: tuple[Report, ...] = ()
+    max_steps: int = 1
+    seconds: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)  # public values on validation rows, as people know them
+    predict_ms_per_row: float | None = None
+    size_bytes: int | None = None
+    device: str = "cpu"
+    error: Mapping[str, Any] | None = None  # {"code", "message", "traceback"}
+    log: str = ""
+    artifact: str | None = None
+
+
+@dataclass(frozen=True)
+class Started:
+    """StartTrials with the strategy's answer filled in; an empty list marks the space as exhausted."""
+
+    proposals: tuple[Proposal, ...]
+    strategy: str
+    max_steps: tuple[int, ...] = ()
+
+
+Decided = Started | BuildModel | FinishJob
+
+
+def extended(curve: tuple[Report, ...], report: Report) -> tuple[Report, ...]:
+    """The curve with one more report; past MAX_CURVE points every second one is left out, never the newest."""
+    curve = (*curve, report)
+    return curve if len(curve) <= MAX_CURVE else curve[::-2][::-1]
+
+
+class Store(Protocol):
+    """Durable state of jobs.  Every method is one transaction."""
+
+    def snapshot(self, job: str) -> JobSnapshot:
+        """Raises KeyError for an unknown job."""
+        ...
+
+    def apply(self, job: str, revision: int, decisions: Sequence[Decided]) -> bool:
+        """Write decisions taken on the snapshot of that revision.  False: somebody was first, read again."""
+        ...
+
+    def claim(self, worker: str, lane: str, free_bytes: int) -> Claim | None:
+        """The next piece of work of a lane, or None.  Builds go before trials, then by priority and age."""
+        ...
+
+    def report(self, claim: Claim, report: Report) -> bool:
+        """Add to a running trial's curve and renew its lease.  False: the claim is lost."""
+        ...
+
+    def renew(self, claim: Claim) -> bool:
+        """Heartbeat.  False: the claim is lost, or the work is no longer wanted (paused, cancelled): stop it."""
+        ...
+
+    def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """End a trial, once.  False: the claim is lost and nothing was written."""
+        ...
+
+    def finish_build(self, claim: Claim, model_id: str | None, seconds: float, error: Mapping[str, Any] | None) -> bool:
+        """End a build, once: model_id of what was stored, or an error."""
+        ...
+
+    def release(self, claim: Claim) -> bool:
+        """Give work back unharmed (worker shutdown, pause): it is queued again and the attempt is not counted."""
+        ...
+
+    def reap(self) -> list[str]:
+        """Requeue (or fail, after MAX_ATTEMPTS) work whose lease ran out.  Returns the jobs touched."""
+        ...
+
+    def request(self, job: str, verb: str) -> JobStatus:
+        """cancel, finish, pause or resume.  Returns the new status.  Raises ValueError when impossible."""
+        ...
+
+
+@dataclass
+class _Job:
+    snapshot: JobSnapshot
+    claims: dict[tuple[str, int], tuple[str, float]] = field(default_factory=dict)  # (kind, number) -> token, until
+    attempts: dict[tuple[str, int], int] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    active_since: float | None = None
+    active_seconds: float = 0.0
+    stop_reason: StopReason | None = None
+    error: str | None = None
+
+
+class InMemoryStore:
+    """The Store protocol over plain dicts, safe for threads.  `clock` gives seconds (monotonic)."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._jobs: dict[str, _Job] = {}
+        self._lock = threading.RLock()
+
+    def add(self, snapshot: JobSnapshot) -> None:
+        """A new job, queued."""
+        with self._lock:
+            self._jobs[snapshot.id] = _Job(snapshot)
+
+    def outcomes(self, job: str) -> Mapping[int, Outcome]:
+        """How each ended trial ended, by number."""
+        return dict(self._jobs[job].outcomes)
+
+    def ending(self, job: str) -> tuple[StopReason | None, str | None]:
+        """(stop reason, error) of an ended job."""
+        return self._jobs[job].stop_reason, self._jobs[job].error
+
+    def snapshot(self, job: str) -> JobSnapshot:
+        with self._lock:
+            j = self._jobs[job]
+            return replace(j.snapshot, elapsed=self._elapsed(j))
+
+    def apply(self, job: str, revision: int, decisions: Sequence[Decided]) -> bool:
+        with self._lock:
+            j = self._jobs[job]
+            if j.snapshot.revision != revision:
+                return False
+            for decision in decisions:
+                self._decide(j, decision)
+            self._bump(j)
+            return True
+
+    def claim(self, worker: str, lane: str, free_bytes: int) -> Claim | None:
+        with self._lock:
+            for job_id, j in self._jobs.items():
+                s = j.snapshot
+                if s.lane != lane:
+                    continue
+                for build in s.builds:
+                    if build.status == "queued" and s.status not in ENDED:
+                        self._set_build(j, replace(build, status="running"))
+                        return self._claimed(j, "build", job_id, build.number, worker, {"final": build.final})
+                if s.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
+                    continue
+                for trial in s.trials:
+                    if trial.status is TrialStatus.QUEUED:
+                        self._set_trial(j, replace(trial, status=TrialStatus.RUNNING))
+                        payload = {"family": trial.family, "config": dict(trial.config)}
+                        return self._claimed(j, "trial", job_id, trial.number, worker, payload)
+            return None
+
+    def report(self, claim: Claim, report: Report) -> bool:
+        with self._lock:
+            j = self._owned(claim)
+            if j is None:
+                return False
+            trial = self._trial(j, claim.number)
+            self._set_trial(j, replace(trial, curve=(*trial.curve, report)))
+            return self.renew(claim)
+
+    def renew(self, claim: Claim) -> bool:
+        with self._lock:
+            j = self._owned(claim)
+            if j is None:
+                return False
+            j.claims[claim.kind, claim.number] = (claim.token, self._clock() + LEASE)
+            return claim.kind != "trial" or j.snapshot.status is JobStatus.RUNNING
+
+    def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        with self._lock:
+            j = self._owned(claim)
+            if j is None:
+                return False
+            trial = self._trial(j, claim.number)
+            if not trial_may(trial.status, outcome.status):
+                return False
+            error = None if outcome.error is None else str(outcome.error.get("code"))
+            done = replace(
+                trial,
+                status=outcome.status,
+                score=outcome.score,
+                score_std=outcome.score_std,
+                fold_scores=outcome.fold_scores,
+                curve=outcome.curve or trial.curve,
+                max_steps=outcome.max_steps,
+                seconds=outcome.seconds,
+                error=error,
+            )
+            del j.claims[claim.kind, claim.number]
+            j.outcomes[claim.number] = outcome
+            self._set_trial(j, done)
+            return True
+
+    def finish_build(self, claim: Claim, model_id: str | None, seconds: float, error: Mapping[str, Any] | None) -> bool:
+        with self._lock:
+            j = self._owned(claim)
+            if j is None:
+                return False
+            build = next(b for b in j.snapshot.builds if b.number == claim.number)
+            status = "done" if error is None else "failed"
+            del j.claims[claim.kind, claim.number]
+            self._set_build(j, replace(build, status=status, seconds=seconds, model_id=model_id))
+            return True
+
+    def release(self, claim: Claim) -> bool:
+        with self._lock:
+            j = self._owned(claim)
+            if j is None:
+                return False
+            self._requeue(j, claim.kind, claim.number)
+            j.attempts[claim.kind, claim.number] -= 1
+            return True
+
+    def reap(self) -> list[str]:
+        touched: list[str] = []
+        with self._lock:
+            for job_id, j in self._jobs.items():
+                for (kind, number), (_, until) in list(j.claims.items()):
+                    if until > self._clock():
+                        continue
+                    touched.append(job_id)
+                    if j.attempts[kind, number] < MAX_ATTEMPTS:
+                        self._requeue(j, kind, number)
+                    else:
+                        self._give_up(j, kind, number)
+        return touched
+
+    def request(self, job: str, verb: str) -> JobStatus:
+        with self._lock:
+            j = self._jobs[job]
+            then = verb_target(verb, j.snapshot.status)
+            if then is None:
+                return j.snapshot.status
+            self._move(j, then)
+            if then in (JobStatus.CANCELLING, JobStatus.FINISHING):
+                for trial in j.snapshot.trials:
+                    if trial.status is TrialStatus.QUEUED:
+                        self._set_trial(j, replace(trial, status=TrialStatus.STOPPED))
+            self._bump(j)
+            return then
+
+    # -- inside the lock ------------------------------------------------------------------------------------------
+
+    def _elapsed(self, j: _Job) -> float:
+        return j.active_seconds + (self._clock() - j.active_since if j.active_since is not None else 0.0)
+
+    def _bump(self, j: _Job) -> None:
+        j.snapshot = replace(j.snapshot, revision=j.snapshot.revision + 1)
+
+    def _move(self, j: _Job, status: JobStatus) -> None:
+        resting = status in ENDED or status in (JobStatus.PAUSED, JobStatus.QUEUED)
+        if resting and j.active_since is not None:
+            j.active_seconds, j.active_since = self._elapsed(j), None
+        elif not resting and j.active_since is None:
+            j.active_since = self._clock()
+        j.snapshot = replace(j.snapshot, status=status)
+
+    def _decide(self, j: _Job, decision: Decided) -> None:
+        s = j.snapshot
+        if isinstance(decision, Started):
+            if s.status is JobStatus.QUEUED:
+                self._move(j, JobStatus.RUNNING)
+            first = s.trials[-1].number + 1 if s.trials else 0
+            steps = decision.max_steps or (1,) * len(decision.proposals)
+            new = tuple(
+                Trial(first + i, p.family, p.config, TrialStatus.QUEUED, max_steps=steps[i], note=p.note)
+                for i, p in enumerate(decision.proposals)
+            )
+            j.snapshot = replace(j.snapshot, trials=s.trials + new, exhausted=not new)
+        elif isinstance(decision, BuildModel):
+            build = Build(len(s.builds), decision.final, "queued", len(s.completed))
+            j.snapshot = replace(s, builds=(*s.builds, build))
+        else:
+            self._move(j, decision.status)
+            j.stop_reason, j.error = decision.stop_reason, decision.error
+
+    def _claimed(self, j: _Job, kind: str, ref: str, number: int, worker: str, payload: Mapping[str, Any]) -> Claim:
+        token = uuid.uuid4().hex
+        j.claims[kind, number] = (token, self._clock() + LEASE)
+        j.attempts[kind, number] = j.attempts.get((kind, number), 0) + 1
+        return Claim(kind, ref, number, token, worker, payload)
+
+    def _owned(self, claim: Claim) -> _Job | None:
+        j = self._jobs.get(claim.ref)
+        held = j.claims.get((claim.kind, claim.number)) if j is not None else None
+        return j if held is not None and held[0] == claim.token else None
+
+    def _trial(self, j: _Job, number: int) -> Trial:
+        return next(t for t in j.snapshot.trials if t.number == number)
+
+    def _set_trial(self, j: _Job, trial: Trial) -> None:
+        trials = tuple(trial if t.number == trial.number else t for t in j.snapshot.trials)
+        j.snapshot = replace(j.snapshot, trials=trials)
+        self._bump(j)
+
+    def _set_build(self, j: _Job, build: Build) -> None:
+        builds = tuple(build if b.number == build.number else b for b in j.snapshot.builds)
+        j.snapshot = replace(j.snapshot, builds=builds)
+        self._bump(j)
+
+    def _requeue(self, j: _Job, kind: str, number: int) -> None:
+        del j.claims[kind, number]
+        if kind == "build":
+            build = next(b for b in j.snapshot.builds if b.number == number)
+            self._set_build(j, replace(build, status="queued"))
+        elif j.snapshot.status in (JobStatus.CANCELLING, JobStatus.FINISHING):
+            self._set_trial(j, replace(self._trial(j, number), status=TrialStatus.STOPPED))
+        else:
+            self._set_trial(j, replace(self._trial(j, number), status=TrialStatus.QUEUED, curve=()))
+
+    def _give_up(self, j: _Job, kind: str, number: int) -> None:
+        del j.claims[kind, number]
+        if kind == "build":
+            build = next(b for b in j.snapshot.builds if b.number == number)
+            self._set_build(j, replace(build, status="failed"))
+        else:
+            self._set_trial(j, replace(self._trial(j, number), status=TrialStatus.FAILED, error="worker_lost"))

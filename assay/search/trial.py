@@ -1,0 +1,127 @@
+"""What the search remembers and what it decides, as frozen values.
+
+Inside the search a score is always higher-is-better; `assay.metrics` turns it into what people know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+
+from assay.space import Space, Value, Values
+
+
+class TrialStatus(StrEnum):
+    """Where a trial stands.  The allowed moves are the table in `assay.search.lifecycle`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    STOPPED = "stopped"  # ended early by the strategy, a deadline or a user; has no final score
+    FAILED = "failed"
+
+
+TERMINAL = frozenset({TrialStatus.COMPLETED, TrialStatus.STOPPED, TrialStatus.FAILED})
+
+
+@dataclass(frozen=True)
+class Report:
+    """Intermediate news of a trial: the mean score so far (of the folds begun) after `step` units of work.
+
+    Steps run from 1 to the trial's `max_steps` = folds x steps per fold; they compare inside one family only.
+    """
+
+    step: int
+    score: float
+
+
+class Verdict(StrEnum):
+    """What a strategy says to a report."""
+
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A configuration a strategy wants tried.  `note` says in a few words where it came from."""
+
+    family: str
+    config: Values
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration and what is known of it.  `score` is the mean over folds, None until it completed."""
+
+    number: int
+    family: str
+    config: Mapping[str, Value]
+    status: TrialStatus
+    score: float | None = None
+    score_std: float | None = None
+    fold_scores: tuple[float, ...] = ()
+    curve: tuple[Report, ...] = ()
+    max_steps: int = 1
+    seconds: float | None = None  # wall-clock seconds of training, None until it ended
+    note: str = ""
+    error: str | None = None  # error code of a failed trial
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a strategy may know of the data and of the budget that is left."""
+
+    kind: str  # "binary", "multiclass", "regression", ...
+    n_rows: int
+    n_features: int
+    n_folds: int
+    n_classes: int = 0
+    seconds_left: float | None = None  # of the search's own budget; None: no time limit
+    trials_left: int | None = None
+    slots: int = 1  # trials that run side by side
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything a strategy may look at: the job's seed and its trials, running ones included, by number."""
+
+    seed: int
+    trials: tuple[Trial, ...]
+    facts: Facts = field(default_factory=lambda: Facts("regression", 0, 0, 1))
+
+    def __post_init__(self) -> None:
+        if any(a.number >= b.number for a, b in zip(self.trials, self.trials[1:], strict=False)):
+            raise ValueError("trials must be sorted by number")
+
+    @property
+    def completed(self) -> tuple[Trial, ...]:
+        """Trials with a final score, in order of their number."""
+        return tuple(t for t in self.trials if t.status is TrialStatus.COMPLETED and t.score is not None and np.isfinite(t.score))
+
+    @property
+    def open(self) -> tuple[Trial, ...]:
+        """Trials queued or running."""
+        return tuple(t for t in self.trials if not t.ended)
+
+    @property
+    def next_number(self) -> int:
+        return self.trials[-1].number + 1 if self.trials else 0
+
+    def best(self) -> Trial | None:
+        return max(self.completed, key=lambda t: (t.score, -t.number), default=None)
+
+    def of_family(self, family: str) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.family == family)
+
+    def keys(self, spaces: Mapping[str, Space]) -> set[tuple[str, str]]:
+        """(family, configuration key) of every trial so far, to see repeats."""
+        return {(t.family, spaces[t.family].key(t.config)) for t in self.trials if t.family in spaces}

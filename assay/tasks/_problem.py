@@ -1,0 +1,207 @@
+"""A supervised problem over a table, ready to be searched: rows, targets, folds, and the rows of the replay gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from assay.data.split import Folds, make_folds
+from assay.data.table import ColumnType, Table, Words
+from assay.errors import DataError, SpecError
+from assay.families import Target
+from assay.metrics import METRICS, Metric, for_kind
+from assay.spec import MIN_ROWS, ColumnFacts, JobSpec, ProfileFacts, Resolved, column, pick_families, pick_strategy
+
+GATE_ROWS = 1000  # real rows replayed through every graph before it is published
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Everything a trial needs.  y: int64 codes (n,) or float64 targets (n,), for the rows that have one."""
+
+    resolved: Resolved
+    features: Table
+    y: np.ndarray
+    weight: np.ndarray | None
+    target: Target
+    classes: tuple[str, ...]
+    folds: Folds
+    gate: Table  # features of the gate's rows: real ones and synthetic ones
+    left_out: int = 0  # rows without a target
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def metric(self) -> Metric:
+        return METRICS[self.resolved.metric]
+
+
+def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metric: str, because: list[str]) -> Resolved:
+    """The part of resolving that all supervised table tasks share."""
+    task = spec.task
+    if not task.target:
+        raise SpecError(f"{task.type} needs task.target, the column to predict", pointer="/task/target")
+    target = column(profile, task.target, "/task/target", "target_not_found")
+    usable = profile.n_rows - target.missing
+    if usable < MIN_ROWS:
+        raise SpecError(
+            f"only {usable} rows have a value in {task.target!r}; at least {MIN_ROWS} are needed",
+            pointer="/task/target",
+            code="too_few_rows",
+        )
+    metric = spec.objective.metric
+    if metric == "auto":
+        metric = default_metric
+        because.append(f"metric {metric}: the usual one for {kind}")
+    if metric not in METRICS or kind not in METRICS[metric].kinds:
+        raise SpecError(
+            f"{metric!r} is not a metric for {kind}; known: {', '.join(for_kind(kind))}", pointer="/objective/metric"
+        )
+    features, left_out = _features(spec, profile)
+    method, folds = _validation(spec, usable, because)
+    families = pick_families(spec, usable, len(features), 0 if kind == "regression" else target.distinct)
+    strategy = pick_strategy(spec)
+    if spec.device == "gpu":
+        because.append("device gpu: as asked; without a GPU worker the job waits")
+    return Resolved(
+        task=task.type,
+        kind=kind,
+        target=task.target,
+        metric=metric,
+        greater_is_better=METRICS[metric].greater_is_better,
+        features=tuple(c.name for c in features),
+        left_out=tuple(left_out),
+        method=method,
+        folds=folds,
+        test_fraction=spec.validation.test_fraction,
+        seed=spec.validation.seed,
+        strategy=strategy,
+        families=families,
+        ensemble=spec.search.ensemble,
+        lane="gpu" if spec.device == "gpu" else "cpu",
+        n_rows=usable,
+        positive_class=task.positive_class,
+        group_column=task.group_column,
+        time_column=task.time_column,
+        weight_column=task.weight_column,
+        because=tuple(because),
+    )
+
+
+def build_problem(table: Table, resolved: Resolved, y: np.ndarray, classes: tuple[str, ...], keep: np.ndarray) -> Problem:
+    """Folds and gate for the rows in `keep` (positions with a target); y belongs to exactly those rows."""
+    from assay.model.gate import gate_table
+
+    rng = np.random.default_rng([resolved.seed, 1])
+    features = table.take(keep).select(resolved.features)
+    weight = _weights(table, resolved, keep)
+    n_classes = len(classes)
+    groups = None if resolved.group_column is None else _codes(table, resolved.group_column)[keep]
+    order = None if resolved.time_column is None else _sort_key(table, resolved.time_column)[keep]
+    notes: list[str] = []
+    k = resolved.folds
+    if groups is not None and resolved.method == "group":
+        found = len(np.unique(groups))
+        if found < 2:
+            raise DataError(f"{resolved.group_column!r} has one group only; grouped validation needs two", column=resolved.group_column, code="too_few_rows")
+        if found < k:
+            notes.append(f"{found} folds instead of {k}: {resolved.group_column!r} has no more groups")
+            k = found
+    folds = make_folds(
+        resolved.method, k, resolved.test_fraction, rng, n=len(y), strata=y, groups=groups, order=order
+    )
+    return Problem(
+        resolved=replace(resolved, n_classes=n_classes, folds=len(folds), n_rows=len(y)),
+        features=features,
+        y=y,
+        weight=weight,
+        target=Target(resolved.kind, n_classes, resolved.metric),
+        classes=classes,
+        folds=folds,
+        gate=gate_table(features, np.random.default_rng([resolved.seed, 2]), GATE_ROWS),
+        left_out=len(table) - len(keep),
+        notes=tuple(notes),
+    )
+
+
+def _features(spec: JobSpec, profile: ProfileFacts) -> tuple[list[ColumnFacts], list[tuple[str, str]]]:
+    task = spec.task
+    for i, name in enumerate(task.ignore_columns):
+        column(profile, name, f"/task/ignore_columns/{i}")
+    roles = {task.target: "the target"}
+    for role, text in (("group_column", "groups the rows"), ("time_column", "orders the rows"), ("weight_column", "weights the rows")):
+        name = getattr(task, role)
+        if name is not None:
+            column(profile, name, f"/task/{role}")
+            roles.setdefault(name, text)
+    features: list[ColumnFacts] = []
+    left_out: list[tuple[str, str]] = []
+    for c in profile.columns:
+        if c.name == task.target:
+            continue
+        why = roles.get(c.name)
+        if why is None and c.name in task.ignore_columns:
+            why = "ignored as asked"
+        if why is None and c.type == ColumnType.ID:
+            why = "identifies rows; set its type to use it all the same"
+        if why is None and (c.type == ColumnType.CONSTANT or c.distinct == 0):
+            why = "has one value only"
+        if why is None:
+            features.append(c)
+        else:
+            left_out.append((c.name, why))
+    if not features:
+        reasons = "; ".join(f"{c!r} {why}" for c, why in left_out[:5]) or "the table has the target only"
+        raise SpecError(f"no column is left to predict from: {reasons}", pointer="/task/ignore_columns")
+    return features, left_out
+
+
+def _validation(spec: JobSpec, n: int, because: list[str]) -> tuple[str, int]:
+    method, folds = spec.validation.method, spec.validation.folds
+    for needs, name in (("group", "group_column"), ("time", "time_column")):
+        if method == needs and getattr(spec.task, name) is None:
+            raise SpecError(f"validation.method {needs!r} needs task.{name}", pointer=f"/task/{name}")
+    if method == "auto":
+        if spec.task.group_column is not None:
+            method = "group"
+        elif spec.task.time_column is not None:
+            method = "time"
+        else:
+            method = "cv" if n <= 100_000 else "holdout"
+        because.append(f"validation {method}: {n} rows" + (", grouped" if method == "group" else ""))
+    if folds is None:
+        # small tables need every row for training and have the time for more folds; large ones are judged well by few
+        folds = 8 if n < 2_000 else 5 if n < 30_000 else 3 if n <= 100_000 else 5
+        because.append(f"{folds} folds: {n} rows" if method != "holdout" else f"one fold of 1/{folds}: {n} rows")
+    return method, min(folds, max(2, n // 5))
+
+
+def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray | None:
+    name = resolved.weight_column
+    if name is None:
+        return None
+    if isinstance(table.columns[name], Words):
+        raise DataError(f"weight column {name!r} is not numeric", column=name, code="schema_mismatch")
+    weight = table.numbers(name)[keep]
+    bad = ~np.isfinite(weight) | (weight < 0)
+    if bad.any():
+        row = int(keep[np.flatnonzero(bad)[0]]) + 1
+        raise DataError(f"weight column {name!r} has a missing or negative value in row {row}", row=row, column=name, code="schema_mismatch")
+    if weight.sum() == 0:
+        raise DataError(f"all weights in {name!r} are zero", column=name, code="schema_mismatch")
+    return np.asarray(weight * (len(weight) / weight.sum()), dtype=np.float64)
+
+
+def _codes(table: Table, name: str) -> np.ndarray:
+    values = table.columns[name]
+    raw = values.codes if isinstance(values, Words) else np.nan_to_num(values, nan=np.inf)
+    return np.unique(raw, return_inverse=True)[1]
+
+
+def _sort_key(table: Table, name: str) -> np.ndarray:
+    """Order of a time column: numbers as they are, words (ISO dates among them) alphabetically; missing is oldest."""
+    values = table.columns[name]
+    if isinstance(values, Words):
+        rank = np.argsort(np.argsort(values.levels.astype(str), kind="stable"), kind="stable")
+        return np.append(rank, -1)[values.codes]
+    return np.nan_to_num(values, nan=-np.inf)

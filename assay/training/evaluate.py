@@ -1,0 +1,251 @@
+"""One trial: a configuration trained on every fold, scored, and written down as a checkpoint.
+
+The design matrices of a fold depend on the recipe alone, so they are prepared once and shared by all trials of a warm
+process (`Matrices`).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.data.prepare import Preparation, Recipe, fit
+from assay.errors import Diverged, TimedOut, TrialStopped
+from assay.families import Family, FoldsFamily, Predictor, Split
+from assay.metrics import all_values
+from assay.model import checkpoint
+from assay.model.compose import FoldModel, member_graph
+from assay.space import Value, build
+from assay.tasks._problem import Problem
+
+CACHE_BYTES = 1 << 30  # of prepared matrices kept in one process
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """One fold under one recipe.  y_mean, y_std undo the scaling of regression targets."""
+
+    preparation: Preparation
+    split: Split
+    y_mean: float
+    y_std: float
+
+    def nbytes(self) -> int:
+        return self.split.x.nbytes + self.split.x_valid.nbytes
+
+
+class Matrices:
+    """Prepared folds of one problem, least recently used ones dropped past CACHE_BYTES."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._kept: OrderedDict[tuple[Recipe, int], Prepared] = OrderedDict()
+
+    def get(self, recipe: Recipe, fold: int) -> Prepared:
+        key = (recipe, fold)
+        if key not in self._kept:
+            self._kept[key] = _prepare(self.problem, recipe, fold)
+            while len(self._kept) > 1 and sum(p.nbytes() for p in self._kept.values()) > CACHE_BYTES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a finished trial found.  Scores are higher-is-better; metrics are public values on validation rows."""
+
+    score: float
+    score_std: float
+    fold_scores: tuple[float, ...]
+    metrics: Mapping[str, float]
+    seconds: float
+    predict_ms_per_row: float
+    size_bytes: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class FitContext:
+    """The TrialContext of one fit.  Steps of fold i are told as i * steps + step."""
+
+    device: str
+    rng: np.random.Generator
+    seed: int
+    max_steps: int
+    threads: int
+    tell: Callable[[int, float], None]
+    deadline: float  # on time.monotonic's scale
+    base: int = 0  # steps of the folds before
+    quiet: bool = False  # folds after the first only look for a stop; their curve says nothing new
+
+    def report(self, step: int, score: float) -> None:
+        if time.monotonic() > self.deadline:
+            raise TrialStopped
+        if not self.quiet and math.isfinite(score) and step < self.max_steps:
+            self.tell(self.base + step, score)
+
+    def seconds_left(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to train.  tell(step, score) passes a report on and raises TrialStopped when the trial is not wanted."""
+
+    family: Family
+    config: Mapping[str, Value]
+    seed: int
+    path: Path  # where the checkpoint goes
+    tell: Callable[[int, float], None] = field(default=lambda step, score: None)
+    seconds: float = math.inf  # wall clock for the whole trial
+    device: str = "cpu"
+    threads: int = 1
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def evaluate(matrices: Matrices, request: Request) -> Evaluation:
+    """Train on every fold, score, write the checkpoint.  Raises TrialError or TrialStopped; then nothing is written."""
+    started = time.monotonic()
+    problem = matrices.problem
+    config = build(request.family.Config, request.config)
+    recipe = request.family.recipe(config)
+    steps = request.family.steps(config)
+    prepared = [matrices.get(recipe, i) for i in range(len(problem.folds))] if isinstance(request.family, FoldsFamily) else []
+    if prepared:
+        predictors, scores = _all_folds(problem, request, config, steps, prepared, started)
+    else:
+        predictors, scores, prepared = _fold_by_fold(matrices, request, config, recipe, steps, started)
+    if not all(math.isfinite(s) for s in scores):
+        raise Diverged(f"the score is not a number: {scores}")
+    return _finish(problem, request, prepared, predictors, scores, started)
+
+
+def _prepare(problem: Problem, recipe: Recipe, fold: int) -> Prepared:
+    train, valid = problem.folds.pairs[fold]
+    y, y_valid = problem.y[train], problem.y[valid]
+    mean, std = 0.0, 1.0
+    if problem.target.is_regression:
+        mean, std = float(np.mean(y)), float(np.std(y)) or 1.0
+        y, y_valid = (y - mean) / std, (y_valid - mean) / std
+    weight = None if problem.weight is None else problem.weight[train]
+    preparation, x = fit(
+        recipe, problem.features.take(train), y, problem.target, seed=problem.resolved.seed + fold, weight=weight
+    )
+    split = Split(
+        x=x,
+        y=y,
+        x_valid=preparation.transform(problem.features.take(valid)),
+        y_valid=y_valid,
+        target=problem.target,
+        weight=weight,
+        weight_valid=None if problem.weight is None else problem.weight[valid],
+        groups=preparation.groups,
+    )
+    return Prepared(preparation, split, mean, std)
+
+
+def _context(request: Request, fold: int, steps: int, deadline: float) -> FitContext:
+    return FitContext(
+        device=request.device,
+        rng=np.random.default_rng([request.seed, fold]),
+        seed=(request.seed * 1009 + fold) % (2**31 - 1),
+        max_steps=steps,
+        threads=request.threads,
+        tell=request.tell,
+        deadline=deadline,
+        base=fold * steps,
+        quiet=fold > 0,
+    )
+
+
+def _fold_by_fold(
+    matrices: Matrices, request: Request, config: Any, recipe: Recipe, steps: int, started: float
+) -> tuple[list[Predictor], list[float], list[Prepared]]:
+    problem = matrices.problem
+    predictors: list[Predictor] = []
+    scores: list[float] = []
+    prepared: list[Prepared] = []
+    for i in range(len(problem.folds)):
+        p = matrices.get(recipe, i)
+        # every fold gets an equal share of what is left, so a slow first fold cannot starve the others
+        left = started + request.seconds - time.monotonic()
+        if left <= 0:
+            raise TimedOut(f"{i} of {len(problem.folds)} folds were trained within {request.seconds:.1f} s")
+        share = left / (len(problem.folds) - i)
+        predictor = request.family.fit(config, p.split, _context(request, i, steps, time.monotonic() + share))
+        predictors.append(predictor)
+        prepared.append(p)
+        scores.append(_fold_score(problem, i, p, predictor))
+        request.tell((i + 1) * steps, float(np.mean(scores)))
+    return predictors, scores, prepared
+
+
+def _all_folds(
+    problem: Problem, request: Request, config: Any, steps: int, prepared: Sequence[Prepared], started: float
+) -> tuple[list[Predictor], list[float]]:
+    assert isinstance(request.family, FoldsFamily)
+    context = _context(request, 0, steps, started + request.seconds)
+    predictors = request.family.fit_folds(config, [p.split for p in prepared], context)
+    scores = [_fold_score(problem, i, p, f) for i, (p, f) in enumerate(zip(prepared, predictors, strict=True))]
+    request.tell(len(prepared) * steps, float(np.mean(scores)))
+    return predictors, scores
+
+
+def _fold_score(problem: Problem, fold: int, p: Prepared, predictor: Predictor) -> float:
+    valid = problem.folds.pairs[fold][1]
+    prediction = _predict(predictor, p, p.split.x_valid)
+    weight = None if problem.weight is None else problem.weight[valid]
+    return problem.metric.score(problem.y[valid], prediction, weight)
+
+
+def _predict(predictor: Predictor, p: Prepared, x: np.ndarray) -> np.ndarray:
+    """Public predictions, float64 (n, k): probabilities, or targets in their own unit."""
+    raw = np.asarray(predictor.predict(x), dtype=np.float64)
+    if not np.isfinite(raw).all():
+        raise Diverged("a prediction is not a finite number")
+    return raw * p.y_std + p.y_mean
+
+
+def _finish(
+    problem: Problem,
+    request: Request,
+    prepared: Sequence[Prepared],
+    predictors: Sequence[Predictor],
+    scores: Sequence[float],
+    started: float,
+) -> Evaluation:
+    k = problem.target.n_outputs
+    oof = np.full((len(problem.y), k), np.nan)
+    began = time.perf_counter()
+    for (_, valid), p, predictor in zip(problem.folds.pairs, prepared, predictors, strict=True):
+        oof[valid] = _predict(predictor, p, p.split.x_valid)
+    covered = problem.folds.covered
+    ms_per_row = 1000 * (time.perf_counter() - began) / max(1, len(covered)) * len(predictors)
+    # rolling origins and hold-outs deliver the last model: earlier ones saw less of the past
+    use = range(len(predictors)) if problem.resolved.method in ("cv", "group") else [len(predictors) - 1]
+    test_rows = problem.features.take(problem.folds.test)
+    arrays = {"oof": oof.astype(np.float32 if not problem.target.is_regression else np.float64)}
+    for name, table in (("test", test_rows), ("gate", problem.gate)):
+        parts = [_predict(predictors[i], prepared[i], prepared[i].preparation.transform(table)) for i in use]
+        arrays[name] = np.mean(parts, axis=0) if parts else np.empty((0, k))
+    folds = [FoldModel(prepared[i].preparation, predictors[i], prepared[i].y_mean, prepared[i].y_std) for i in use]
+    graph = member_graph(folds)
+    checkpoint.save(request.path, graph, arrays, {**request.info, "family": request.family.name})
+    weight = None if problem.weight is None else problem.weight[covered]
+    return Evaluation(
+        score=float(np.mean(scores)),
+        score_std=float(np.std(scores)),
+        fold_scores=tuple(float(s) for s in scores),
+        metrics=all_values(problem.resolved.kind, problem.y[covered], oof[covered], weight),
+        seconds=time.monotonic() - started,
+        predict_ms_per_row=ms_per_row,
+        size_bytes=request.path.stat().st_size,
+    )

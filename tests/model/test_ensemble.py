@@ -1,0 +1,58 @@
+"""Greedy ensemble selection."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assay.model.ensemble import greedy_weights
+
+
+def make(seed: int, m: int = 8, n: int = 400) -> tuple[np.ndarray, list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=n)
+    return y, [(y + rng.normal(scale=0.5 + 0.1 * i, size=n))[:, None] for i in range(m)]
+
+
+def loss(y: np.ndarray, p: np.ndarray) -> float:
+    return -float(np.mean((y - p[:, 0]) ** 2))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_ensemble_is_at_least_as_good_as_its_best_member(seed: int) -> None:
+    y, members = make(seed)
+    weights = greedy_weights(members, lambda p: loss(y, p))
+    blend = sum(w * m for w, m in zip(weights, members, strict=True))
+    assert loss(y, blend) >= max(loss(y, m) for m in members)
+    assert weights.sum() == pytest.approx(1.0)
+    assert (weights >= 0).all()
+
+
+def test_independent_errors_are_averaged_away() -> None:
+    y, members = make(1)
+    weights = greedy_weights(members, lambda p: loss(y, p))
+    assert (weights > 0).sum() >= 4
+
+
+def test_no_more_members_than_allowed() -> None:
+    y, members = make(2, m=30)
+    assert (greedy_weights(members, lambda p: loss(y, p), max_members=3) > 0).sum() <= 3
+
+
+def test_a_copy_of_the_best_is_not_taken_beside_it() -> None:
+    y, members = make(3)
+    weights = greedy_weights([members[0], members[0].copy()], lambda p: loss(y, p))
+    assert list(weights) == [1.0, 0.0]
+
+
+def test_an_undefined_score_leaves_the_first_member() -> None:
+    _, members = make(4)
+    assert list(greedy_weights(members, lambda p: float("nan"))) == [1.0] + [0.0] * 7
+
+
+def test_out_of_time_means_the_best_prefix_so_far() -> None:
+    y, members = make(5)
+    calls = iter(range(10_000))
+    weights = greedy_weights(members, lambda p: loss(y, p) if next(calls) < 8 else float("nan"))
+    best = int(np.argmax([loss(y, m) for m in members]))
+    assert weights[best] == 1.0

@@ -1,0 +1,43 @@
+"""The first rows of a dataset as they were read."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.answers import finite
+from app.storage import Storage
+
+
+def preview(storage: Storage, row: Any, n: int) -> dict[str, Any]:
+    """Columns, types and up to n rows of the typed table; missing values are None."""
+    from assay.data.table import Table, Words
+
+    with tempfile.TemporaryDirectory(prefix="assay-preview-") as folder:
+        path = Path(folder) / "table"
+        storage.write_to(row.table_blob, path)
+        table = Table.read(path)
+        total = len(table)
+        head = table.take(np.arange(min(n, total)))
+        columns: list[list[Any]] = []
+        for name in head.names:
+            column = head.columns[name]
+            whole = str(head.types[name]) == "integer"
+            if isinstance(column, Words):
+                columns.append([v or None for v in column.values().tolist()])
+            else:
+                columns.append([_number(v, whole) for v in column.tolist()])
+    return {
+        "columns": list(head.names),
+        "types": {name: str(head.types[name]) for name in head.names},
+        "rows": [list(values) for values in zip(*columns, strict=True)],
+        "total_rows": total,
+    }
+
+
+def _number(value: float, whole: bool) -> float | int | None:
+    known = finite(value)
+    return int(known) if whole and known is not None else known

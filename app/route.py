@@ -1,0 +1,68 @@
+"""The route every endpoint of `/v1` is made with: key and scope first, then names of query parameters, then once only.
+
+Options an endpoint gives in `openapi_extra`: `x-scope` ("read", "write", "admin" or "public"; by default read for GET and
+write for the rest).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request
+from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from app.errors import ApiError, Fault, closest
+from app.idempotency import once
+from app.logs import bind
+from app.middleware import SAFE
+
+
+class Route(APIRoute):
+    """An APIRoute with the rules that hold for all of them."""
+
+    @property
+    def scope(self) -> str:
+        return scope_of(self)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        inner = super().get_route_handler()
+        names = frozenset(p.alias for p in get_flat_dependant(self.dependant).query_params)
+        scope = scope_of(self)
+        posts = "POST" in self.methods
+
+        async def handle(request: Request) -> Response:
+            if scope != "public":
+                services = request.app.state.services
+                principal = await services.authenticator(request)
+                if not principal.may(scope):
+                    has = ", ".join(sorted(principal.scopes)) or "none"
+                    raise ApiError("forbidden", f"this needs the scope {scope!r}; the key has: {has}")
+                request.state.principal = principal
+            if request.scope["query_string"]:
+                check_query(request.scope["query_string"], names)
+            if request.path_params:
+                bind(**{k.removesuffix("_id"): str(v)[:80] for k, v in request.path_params.items()})
+            if posts and scope != "public":
+                services.limiter.check(principal.owner)
+                return await once(request, services.engine, services.clock, principal.owner, inner)
+            return await inner(request)
+
+        return handle
+
+
+def scope_of(route: APIRoute) -> str:
+    """What a key must allow to use a route."""
+    asked = (route.openapi_extra or {}).get("x-scope")
+    return str(asked) if asked else ("read" if route.methods <= SAFE else "write")
+
+
+def check_query(query: bytes, known: frozenset[str]) -> None:
+    """Raises validation_error for a parameter the route does not have."""
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name not in known:
+            message = f"{name!r} is not a query parameter here; {closest(name, known)}"
+            raise ApiError("validation_error", message, errors=[Fault(f"?{name}", "unknown_parameter", message)])

@@ -1,0 +1,497 @@
+"""From columns of text to typed columns: every rule looks at the whole column, none at a sample alone.
+
+Order: numbers written plainly; then, on the distinct values only, missing tokens, truth values, numbers in other styles,
+dates, and words (category, text or id).  What two readings fit is decided by the other columns of the file where they
+are clear, and is said in a warning where they are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.data.dateforms import FORMS, parse_dates
+from assay.data.loaded import ColumnFormat, DataWarning
+from assay.data.numberforms import MISSING_VALUES, MISSING_WORDS, marks_of, parse_numbers, style_of
+from assay.data.table import Column, ColumnType, Table, Words
+from assay.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+EXACT = 2.0**53  # integers past this are not exact as float64
+MOSTLY = 0.95  # share of values that must be numbers (or dates) for the rest to be taken as missing
+SAMPLE = 300  # distinct values looked at before a column is parsed in full
+
+TRUTH = (
+    ("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off"), ("ja", "nein"), ("oui", "non"),
+    ("si", "no"), ("sí", "no"), ("sim", "não"), ("vrai", "faux"), ("да", "нет"),
+)  # fmt: skip
+_ID_WORDS = frozenset(["id", "ids", "uuid", "guid", "key", "pk"])
+_COUNTER_NAMES = frozenset(
+    ["index", "idx", "row", "rows", "rownum", "rowid", "rowno", "rownumber", "rownames", "rowname", "no", "nr", "#", "n"]
+    + ["unnamed: 0", "obs", "observation", "record", "level_0"]
+)
+_TIME_WORDS = re.compile(r"year|month|week|day|date|time|hour|minute|second|age|period|step|quarter|position|rank", re.I)
+_DATE_NAME = re.compile(r"date|datum|day|time|(^|_)dt(_|$)|ymd", re.I)
+_NUMERIC = frozenset([ColumnType.NUMBER, ColumnType.INTEGER])
+
+
+@dataclass(frozen=True)
+class Hint:
+    """What the clear columns of the file say about the unclear ones: its decimal character, its order of dates."""
+
+    decimal: str = ""
+    dates: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Inferred:
+    """One typed column.  `doubt` names what a hint could settle: "dates", "numbers" or nothing."""
+
+    column: Column
+    type: ColumnType
+    format: ColumnFormat = ColumnFormat()
+    warnings: tuple[DataWarning, ...] = ()
+    doubt: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Coded:
+    """A column as codes into its distinct texts.  codes: int32 (n,), -1 for null.  counts: rows of each text."""
+
+    codes: np.ndarray
+    levels: pl.Series
+    counts: np.ndarray
+
+
+def infer_table(
+    texts: Mapping[str, pl.Series], overrides: Mapping[str, ColumnType] | None = None
+) -> tuple[Table, dict[str, ColumnFormat], list[DataWarning]]:
+    """Types, values and formats of all columns.  Raises DataError for an override that does not fit."""
+    wanted = overrides or {}
+    for name in wanted:
+        if name not in texts:
+            raise DataError(f"a type is set for {name!r}, which is not a column", column=name, code="validation_error")
+    found = {
+        name: infer_column(name, text, wanted.get(name), first=i == 0, n_columns=len(texts))
+        for i, (name, text) in enumerate(texts.items())
+    }
+    hint = _hint(found)
+    if hint != Hint():
+        for i, (name, text) in enumerate(texts.items()):
+            if found[name].doubt:
+                found[name] = infer_column(
+                    name, text, wanted.get(name), hint=hint, first=i == 0, n_columns=len(texts)
+                )
+    table = Table({n: f.column for n, f in found.items()}, {n: f.type for n, f in found.items()})
+    return table, {n: f.format for n, f in found.items()}, [w for f in found.values() for w in f.warnings]
+
+
+def infer_column(
+    name: str,
+    text: pl.Series,
+    override: ColumnType | None = None,
+    *,
+    hint: Hint = Hint(),
+    first: bool = False,
+    n_columns: int = 2,
+) -> Inferred:
+    """One column of text, nulls and empty texts missing."""
+    if override is None or override in _NUMERIC:
+        plain = _plain(name, text, override, hint)
+        if plain is not None:
+            if override is None and _is_id_number(name, plain, first, n_columns):
+                return _id(name, _encode(text))
+            constant = _as_constant(plain, text) if override is None else None
+            return constant or plain
+    coded = _encode(text)
+    if override is not None:
+        return _forced(name, coded, override)
+    return _constant(coded) or _boolean(coded) or _styled(name, coded, hint) or _dated(name, coded, hint) or _worded(
+        name, coded
+    )
+
+
+# numbers as programs write them
+
+
+def _plain(name: str, text: pl.Series, override: ColumnType | None, hint: Hint) -> Inferred | None:
+    """The column if every value is missing or a number without grouping, decimal comma or sign of unit."""
+    import polars as pl
+
+    values = text.cast(pl.Float64, strict=False)
+    unread = text.filter(values.is_null() & text.is_not_null())
+    if values.null_count() == len(text):
+        return None
+    tokens: list[str] = unread.unique(maintain_order=True).to_list() if len(unread) else []
+    if any(t.strip().lower() not in MISSING_VALUES for t in tokens[:200]) or len(tokens) > 200:
+        return None
+    infinite = values.is_not_null() & ~values.is_finite()
+    if infinite.any():
+        tokens += text.filter(infinite).unique(maintain_order=True).to_list()
+        values = values.set(infinite, None)
+        if values.null_count() == len(text):
+            return None
+    if override is None and _is_code(text, values):
+        return None
+    if hint.decimal == "," and text.drop_nulls().str.contains(r"^-?[1-9][0-9]{0,2}(\.[0-9]{3})+$").all():
+        return None  # 1.234 in a file with decimal commas: thousands
+    whole = text.cast(pl.Int64, strict=False)
+    is_whole = whole.null_count() == values.null_count()
+    if override is None and is_whole and _DATE_NAME.search(name):
+        dated = _day_numbers(text, whole)
+        if dated is not None:
+            return dated
+    kind = override or (ColumnType.INTEGER if is_whole else ColumnType.NUMBER)
+    grouped = not is_whole and bool(text.head(SAMPLE).drop_nulls().str.contains(r"^-?[1-9][0-9]{0,2}\.[0-9]{3}$").all())
+    missing = tuple(t for t in tokens if t.strip())
+    return Inferred(_floats(values), kind, ColumnFormat(missing=missing), doubt="numbers" if grouped else "")
+
+
+def _is_code(text: pl.Series, values: pl.Series) -> bool:
+    """Digits that are a name and not an amount: a leading zero, or more of them than a float64 can tell apart."""
+    if text.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any():
+        return True
+    top = values.abs().max()
+    return isinstance(top, float) and top > EXACT and bool(text.str.contains(r"^\s*[+-]?[0-9]{16,}\s*$").any())
+
+
+def _day_numbers(text: pl.Series, whole: pl.Series) -> Inferred | None:
+    """20240131 in a column whose name says date."""
+    if whole.min() < 19000101 or whole.max() > 20991231:  # type: ignore[operator]
+        return None
+    coded = _encode(text)
+    days = parse_dates(coded.levels, "ymd")
+    missing = coded.levels.str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
+    if (days.is_null() & ~missing).any():
+        return None
+    return Inferred(_recode(coded, days), ColumnType.DATETIME, ColumnFormat(dates="ymd"))
+
+
+def _floats(values: pl.Series) -> np.ndarray:
+    return np.array(values.to_numpy(), dtype=np.float64)  # null becomes NaN; a copy, so that it is writable and ours
+
+
+def _as_constant(found: Inferred, text: pl.Series) -> Inferred | None:
+    column = found.column
+    if isinstance(column, Words) or len(column) == 0 or not (column == column[0]).all():
+        return None
+    return Inferred(_words(_encode(text)), ColumnType.CONSTANT, found.format)
+
+
+def _is_id_number(name: str, found: Inferred, first: bool, n_columns: int) -> bool:
+    """All-distinct integers under a name that says id, or a counter of rows."""
+    column = found.column
+    if found.type is not ColumnType.INTEGER or isinstance(column, Words) or len(column) < 3 or np.isnan(column).any():
+        return False
+    counts_rows = bool(column[0] in (0, 1) and (np.diff(column) == 1).all())
+    if counts_rows:
+        called = name.strip().lower() in _COUNTER_NAMES or re.fullmatch(r"column_\d+", name) is not None
+        plain_first = first and n_columns >= 3 and len(name) > 1 and not _TIME_WORDS.search(name)
+        return called or plain_first or says_id(name)
+    return says_id(name) and len(np.unique(column)) == len(column)
+
+
+def says_id(name: str) -> bool:
+    """customer_id, PassengerId, UUID; not paid or hybrid."""
+    parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)
+    return bool(parts) and (parts[-1].lower() in _ID_WORDS or parts[0].lower() in ("uuid", "guid"))
+
+
+# everything else, on distinct values
+
+
+def _encode(text: pl.Series) -> _Coded:
+    import polars as pl
+
+    encoded = text.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    levels = pl.Series("", encoded.dictionary, dtype=pl.String)
+    return _Coded(codes, levels, np.bincount(codes[codes >= 0], minlength=len(levels)))
+
+
+def _recode(coded: _Coded, values: pl.Series) -> Words:
+    """The column with each text replaced; equal new texts fall together, null is missing."""
+    index: dict[str, int] = {}
+    new = [-1 if v is None else index.setdefault(v, len(index)) for v in values.to_list()]
+    codes = np.array([*new, -1], dtype=np.int32)[coded.codes]
+    return Words(codes, np.array(list(index), dtype=object))
+
+
+def _words(coded: _Coded, missing: pl.Series | None = None) -> Words:
+    """The texts as they stand in the file; those missing (by default the words that always say so) are -1."""
+    import polars as pl
+
+    if missing is None:
+        missing = coded.levels.str.strip_chars().is_in(list(MISSING_WORDS))
+    if not missing.any():
+        return Words(coded.codes, np.array(coded.levels.to_list(), dtype=object))
+    kept = coded.levels.filter(~missing)
+    place = pl.select(pl.when(~missing).then((~missing).cum_sum() - 1).otherwise(-1)).to_series().to_numpy()
+    return Words(
+        np.append(place, -1).astype(np.int32)[coded.codes], np.array(kept.to_list(), dtype=object).reshape(len(kept))
+    )
+
+
+def _split_missing(coded: _Coded) -> tuple[pl.Series, np.ndarray, tuple[str, ...]]:
+    """Which texts only stand for a missing value beside numbers, dates or truth values: (mask, its array, tokens)."""
+    missing = coded.levels.str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
+    return missing, missing.to_numpy(), tuple(t for t in coded.levels.filter(missing).to_list() if t.strip())
+
+
+def _constant(coded: _Coded) -> Inferred | None:
+    """One value everywhere, or none at all.  One value with gaps is a category: the gaps may tell something."""
+    missing, gone, tokens = _split_missing(coded)
+    if gone.all():
+        return Inferred(_words(coded, missing), ColumnType.CONSTANT, ColumnFormat(missing=tokens))
+    words = _words(coded)
+    if len(words.levels) == 1 and (words.codes >= 0).all():
+        return Inferred(words, ColumnType.CONSTANT)
+    return None
+
+
+def _boolean(coded: _Coded) -> Inferred | None:
+    missing, gone, tokens = _split_missing(coded)
+    if (~gone).sum() != 2:
+        return None
+    levels = coded.levels.filter(~missing).to_list()
+    pair = truth_of(levels)
+    if pair is None:
+        return None
+    form = ColumnFormat(true=pair[0], false=pair[1], missing=tokens)
+    return Inferred(_words(coded, missing), ColumnType.BOOLEAN, form)
+
+
+def truth_of(levels: list[str]) -> tuple[str, str] | None:
+    """Which of two words says true and which false, or None."""
+    folded = {v.strip().lower(): v for v in levels}
+    return next(((folded[t], folded[f]) for t, f in TRUTH if set(folded) == {t, f}), None)
+
+
+def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
+    """Numbers with thousands, a decimal comma, percent, money or in parentheses; or numbers with a few odd words."""
+    missing, gone, tokens = _split_missing(coded)
+    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
+    if rest.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any() or style_of(rest.head(SAMPLE))[2] < MOSTLY / 2:
+        return None
+    decimal, thousands, share = style_of(rest)
+    doubt = ""
+    if (decimal, thousands) == (".", ",") and rest.str.contains(r"^\D*[1-9][0-9]{0,2},[0-9]{3}\D*$").all():
+        doubt = "numbers"
+        if hint.decimal == ",":
+            decimal, thousands = ",", ""
+    elif hint.decimal == "," and (decimal, thousands) == (".", ""):
+        decimal, thousands = ",", "."
+    form = ColumnFormat(decimal=decimal, thousands=thousands)
+    values = parse_numbers(rest, form)
+    read = values.is_not_null().to_numpy()
+    if not read.all() and not _carries(counts, read):
+        return None
+    numbers = values.to_numpy()[read]
+    if (np.abs(numbers) > EXACT).any():
+        return None
+    percent, currency = marks_of(rest, decimal, thousands)
+    form = replace(form, percent=percent, currency=currency, missing=tokens)
+    table = np.full(len(coded.levels) + 1, np.nan)
+    table[:-1][~gone] = values.to_numpy()
+    whole = bool((numbers == np.floor(numbers)).all()) and not rest.str.contains(decimal, literal=True).any()
+    kind = ColumnType.INTEGER if whole else ColumnType.NUMBER
+    return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)), doubt)
+
+
+def _style_warnings(name: str, form: ColumnFormat, rest: pl.Series, counts: np.ndarray, read: np.ndarray) -> list[DataWarning]:
+    found = []
+    said = [f"decimal {form.decimal!r}"] if form.decimal != "." else []
+    said += [f"thousands {form.thousands!r}"] if form.thousands else []
+    said += ["a percent sign (12% is read as 12)"] if form.percent else []
+    said += [f"currency {form.currency!r}"] if form.currency else []
+    if said:
+        found.append(DataWarning("number_format", name, f"{name!r} is read as numbers with {', '.join(said)}"))
+    if not read.all():
+        found.append(_mixed(name, "numbers", rest, counts, read))
+    return found
+
+
+def _mixed(name: str, what: str, rest: pl.Series, counts: np.ndarray, read: np.ndarray) -> DataWarning:
+    odd = [str(v)[:40] for v in rest.filter(_mask(~read)).head(3).to_list()]
+    return DataWarning(
+        "mixed_types",
+        name,
+        f"{name!r} holds {what}, but {counts[~read].sum()} values are not, such as {', '.join(map(repr, odd))}: they are "
+        f"read as missing; set the column's type to category or text to keep them",
+    )
+
+
+def _mask(values: np.ndarray) -> pl.Series:
+    import polars as pl
+
+    return pl.Series(values)
+
+
+def _carries(counts: np.ndarray, read: np.ndarray) -> bool:
+    """Whether nearly all rows were read, and enough different ones that a category is out of the question."""
+    return bool(read.sum() > 20 and counts[read].sum() >= MOSTLY * counts.sum())
+
+
+def _dated(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
+    missing, gone, tokens = _split_missing(coded)
+    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
+    sample = rest.head(SAMPLE).str.strip_chars()
+    forms = [f for f in FORMS if f != "ymd" and (sample.str.contains(FORMS[f]).mean() or 0.0) >= MOSTLY]
+    if not forms:
+        return None
+    parsed = {f: parse_dates(rest, f) for f in forms}
+    scores = {f: int(counts[p.is_not_null().to_numpy()].sum()) for f, p in parsed.items()}
+    best = max(forms, key=lambda f: scores[f])
+    warnings: list[DataWarning] = []
+    doubt = ""
+    if {"m/d/y", "d/m/y"} <= set(forms) and scores["m/d/y"] == scores["d/m/y"] == scores[best] and best == "m/d/y":
+        doubt = "dates"
+        best = hint.dates or ("d/m/y" if "." in str(sample[0]) else "m/d/y")
+        if not hint.dates and "." not in str(sample[0]) and not parsed["m/d/y"].equals(parsed["d/m/y"]):
+            warnings.append(_ambiguous(name, str(sample[0])))
+    read = parsed[best].is_not_null().to_numpy()
+    if not read.any() or (not read.all() and not _carries(counts, read)):
+        return None
+    if not read.all():
+        warnings.append(_mixed(name, "dates", rest, counts, read))
+    full = np.full(len(coded.levels), None, dtype=object)
+    full[~gone] = parsed[best].to_list()
+    import polars as pl
+
+    words = _recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
+    return Inferred(words, ColumnType.DATETIME, ColumnFormat(dates=best, missing=tokens), tuple(warnings), doubt)
+
+
+def _ambiguous(name: str, example: str) -> DataWarning:
+    return DataWarning(
+        "ambiguous_dates",
+        name,
+        f"dates of {name!r} such as {example!r} can be read month first or day first; they are read month first. "
+        f"Write them as YYYY-MM-DD to be sure",
+    )
+
+
+def _hint(found: Mapping[str, Inferred]) -> Hint:
+    clear = [f for f in found.values() if not f.doubt]
+    decimal = "," if any(f.format.decimal == "," for f in clear) else ""
+    orders = {f.format.dates for f in clear} & {"m/d/y", "d/m/y"}
+    return Hint(decimal, orders.pop() if len(orders) == 1 else "")
+
+
+# words
+
+
+def _worded(name: str, coded: _Coded) -> Inferred:
+    words = _words(coded)
+    kind = _kind_of_words(name, words)
+    lost = tuple(
+        sorted({t.strip() for t in coded.levels.filter(coded.levels.str.strip_chars().is_in(list(MISSING_WORDS))) if t.strip()})
+    )
+    form = ColumnFormat(missing=lost)
+    if kind is ColumnType.ID:
+        return Inferred(words, kind, form, (_id_warning(name),))
+    said = ()
+    if lost:
+        n = int((words.codes < 0).sum())
+        said = (
+            DataWarning(
+                "missing_words", name, f"{n} cells of {name!r} are read as missing, those with {', '.join(lost)} included"
+            ),
+        )
+    return Inferred(words, kind, form, said)
+
+
+def _kind_of_words(name: str, words: Words) -> ColumnType:
+    n, k = int((words.codes >= 0).sum()), len(words.levels)
+    sample = [str(v) for v in words.levels[:2000]]
+    n_words = float(np.mean([v.count(" ") + 1 for v in sample]))
+    length = float(np.mean([len(v) for v in sample]))
+    no_spaces = n_words < 1.1
+    if k == n and n >= 3 and no_spaces and (says_id(name) or n >= 50):
+        return ColumnType.ID
+    long = (n_words >= 4 and k >= 20 and k > 0.05 * n) or (n_words >= 2.8 and k >= 5 and k > 0.5 * n)
+    if long or (length >= 50 and k >= 20):
+        return ColumnType.TEXT
+    return ColumnType.CATEGORY
+
+
+def _id(name: str, coded: _Coded) -> Inferred:
+    return Inferred(_words(coded), ColumnType.ID, ColumnFormat(), (_id_warning(name),))
+
+
+def _id_warning(name: str) -> DataWarning:
+    return DataWarning(
+        "id_like", name, f"{name!r} is different in every row, like an id: it is not learned from unless its type is set"
+    )
+
+
+# types that a user has set
+
+
+def _forced(name: str, coded: _Coded, kind: ColumnType) -> Inferred:
+    if kind in _NUMERIC:
+        return _forced_number(name, coded, kind)
+    if kind is ColumnType.DATETIME:
+        return _forced_date(name, coded)
+    if kind is ColumnType.BOOLEAN:
+        return _forced_boolean(name, coded)
+    return Inferred(_words(coded), kind)
+
+
+def _forced_number(name: str, coded: _Coded, kind: ColumnType) -> Inferred:
+    missing, gone, tokens = _split_missing(coded)
+    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
+    decimal, thousands, _ = style_of(rest)
+    form = ColumnFormat(decimal=decimal, thousands=thousands)
+    values = parse_numbers(rest, form)
+    read = values.is_not_null().to_numpy()
+    if len(rest) and not read.any():
+        raise _misfit(name, kind, rest)
+    percent, currency = marks_of(rest, decimal, thousands)
+    form = replace(form, percent=percent, currency=currency, missing=tokens)
+    table = np.full(len(coded.levels) + 1, np.nan)
+    table[:-1][~gone] = values.to_numpy()
+    return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)))
+
+
+def _forced_date(name: str, coded: _Coded) -> Inferred:
+    import polars as pl
+
+    missing, gone, tokens = _split_missing(coded)
+    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
+    parsed = {f: parse_dates(rest, f) for f in FORMS}
+    best = max(FORMS, key=lambda f: counts[parsed[f].is_not_null().to_numpy()].sum())
+    read = parsed[best].is_not_null().to_numpy()
+    if len(rest) and not read.any():
+        raise _misfit(name, ColumnType.DATETIME, rest)
+    full = np.full(len(coded.levels), None, dtype=object)
+    full[~gone] = parsed[best].to_list()
+    words = _recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
+    said = () if read.all() else (_mixed(name, "dates", rest, counts, read),)
+    return Inferred(words, ColumnType.DATETIME, ColumnFormat(dates=best, missing=tokens), said)
+
+
+def _forced_boolean(name: str, coded: _Coded) -> Inferred:
+    missing, gone, tokens = _split_missing(coded)
+    levels: list[Any] = coded.levels.filter(~missing).to_list()
+    if len(levels) > 2:
+        raise _misfit(name, ColumnType.BOOLEAN, coded.levels.filter(~missing))
+    pair = truth_of(levels) if len(levels) == 2 else None
+    if pair is None:
+        ordered = sorted(levels, reverse=True)  # 1 before 0; otherwise only a rule that is the same every time
+        pair = (ordered[0] if ordered else "", ordered[1] if len(ordered) > 1 else "")
+    form = ColumnFormat(true=pair[0], false=pair[1], missing=tokens)
+    return Inferred(_words(coded, missing), ColumnType.BOOLEAN, form)
+
+
+def _misfit(name: str, kind: ColumnType, rest: pl.Series) -> DataError:
+    shown = ", ".join(repr(str(v)[:40]) for v in rest.head(3).to_list())
+    return DataError(
+        f"column {name!r} cannot be read as {kind.value}: it holds {shown}", column=name, code="validation_error"
+    )

@@ -1,0 +1,277 @@
+"""The front of a delivered model: what users send, read exactly as the training file was read."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.data.dateforms import parse_date
+from assay.data.labels import number_text
+from assay.data.loaded import ColumnFormat, ReadLimits
+from assay.data.numberforms import MISSING_VALUES, parse_number
+from assay.data.table import Column, ColumnType, Table, Words
+from assay.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
+_TRUE_WORDS, _FALSE_WORDS = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
+MAX_WARNINGS = 100  # told one by one; a whole column in a wrong style needs no more
+_CONTEXT_MISSING = frozenset({"", *MISSING_VALUES})
+
+
+@dataclass(frozen=True)
+class InputField:
+    """One input column of a model."""
+
+    name: str
+    type: ColumnType
+    required: bool = True
+    example: Any = None
+    format: ColumnFormat = field(default_factory=ColumnFormat)
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> InputField:
+        form = ColumnFormat.from_json(data.get("format") or {})
+        return InputField(data["name"], ColumnType(data["type"]), data.get("required", True), data.get("example"), form)
+
+
+@dataclass(frozen=True)
+class RowWarning:
+    """A cell (or, with row None, a column) that was not used as it stands.  Rows count from 0, as in the answer."""
+
+    row: int | None
+    column: str
+    code: str
+    message: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"row": self.row, "column": self.column, "code": self.code, "message": self.message}
+
+
+Front = tuple[Table, list[RowWarning]]
+
+
+def table_from_rows(rows: Sequence[Mapping[str, Any]], schema: Sequence[InputField]) -> Front:
+    """Rows as JSON objects.  A column that no row has is a schema_mismatch; a cell left out is missing."""
+    given: dict[str, None] = {}
+    for i, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise DataError(f"row {i} is {type(row).__name__}, expected an object", row=i + 1, code="schema_mismatch")
+        given.update(dict.fromkeys(row))
+    warnings = _check(list(given), schema, empty=not rows)
+    return _table({f.name: [row.get(f.name) for row in rows] for f in schema}, schema, warnings)
+
+
+def table_from_columns(columns: Sequence[str], data: Sequence[Sequence[Any]], schema: Sequence[InputField]) -> Front:
+    """`{"columns": [...], "data": [[...], ...]}`: every row has one value a column."""
+    if len(set(columns)) != len(columns):
+        twice = next(c for c in columns if list(columns).count(c) > 1)
+        raise DataError(f"column {twice!r} is named twice", column=twice, code="schema_mismatch")
+    for i, row in enumerate(data):
+        if not isinstance(row, Sequence) or isinstance(row, str) or len(row) != len(columns):
+            found = len(row) if isinstance(row, Sequence) and not isinstance(row, str) else repr(row)[:40]
+            message = f"row {i} has {found} values, and there are {len(columns)} columns"
+            raise DataError(message, row=i + 1, code="schema_mismatch")
+    warnings = _check(columns, schema)
+    place = {c: j for j, c in enumerate(columns)}
+    return _table({f.name: [row[place[f.name]] for row in data] for f in schema if f.name in place}, schema, warnings)
+
+
+def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits: ReadLimits | None = None) -> Front:
+    """A delimited file with a header.  One table row for every record, in order; only blank lines at the end are none.
+
+    Raises DataError with the row where the number of fields is wrong.
+    """
+    text = decoded(source if isinstance(source, bytes) else source.read_bytes())
+    delimiter = _delimiter(text, schema)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
+    csv.field_size_limit((limits or ReadLimits()).max_line_bytes)
+    try:
+        records = list(reader)
+    except csv.Error as error:
+        raise DataError(f"line {reader.line_num}: {error}", row=reader.line_num, code="unsupported_format") from None
+    if not records:
+        raise DataError("the file is empty; expected a header line with the model's columns", code="schema_mismatch")
+    header, body = [h.strip() for h in records[0]], records[1:]
+    if len(header) > 1:
+        while body and not body[-1]:
+            body.pop()
+    for i, record in enumerate(body):
+        if len(record) != len(header) and not (len(header) == 1 and not record):
+            message = f"row {i + 1} has {len(record)} fields, and the header has {len(header)}"
+            raise DataError(message, row=i + 1, code="schema_mismatch")
+    body = [r or [""] for r in body]
+    return table_from_columns(header, body, schema) if len(set(header)) == len(header) else _twice(header)
+
+
+def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Front:
+    """A DataFrame, by its column names; the order of columns does not matter, that of rows is kept."""
+    names = [str(c) for c in frame.columns]
+    if len(set(names)) != len(names):
+        return _twice(names)
+    warnings = _check(names, schema)
+    columns: dict[str, Any] = {}
+    for f in schema:
+        if f.name in names:
+            series = frame.iloc[:, names.index(f.name)]
+            kind = series.dtype.kind if isinstance(series.dtype, np.dtype) else "O"
+            if f.type in _NUMERIC and kind in "iuf":
+                columns[f.name] = series.to_numpy(np.float64)
+            elif kind == "M":
+                columns[f.name] = [None if t is None else str(t) for t in series.dt.strftime("%Y-%m-%d %H:%M:%S").where(series.notna(), None)]
+            else:
+                columns[f.name] = series.astype(object).where(series.notna(), None).tolist()
+    return _table(columns, schema, warnings)
+
+
+def feeds(table: Table, schema: Sequence[InputField]) -> dict[str, np.ndarray]:
+    """The inputs of the graph: float32 (n, 1) for numbers, object (n, 1) with "" for missing otherwise."""
+    inputs: dict[str, np.ndarray] = {}
+    for f in schema:
+        column = table.columns[f.name]
+        if isinstance(column, Words):
+            inputs[f.name] = column.values()[:, None]
+        else:
+            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the graph bounds
+                inputs[f.name] = column.astype(np.float32)[:, None]
+    return inputs
+
+
+def decoded(data: bytes) -> str:
+    """Text of a file: by its mark, else UTF-8, else Windows-1252, which every byte string is."""
+    for mark, codec in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if data.startswith(mark):
+            return data.decode(codec, errors="replace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _delimiter(text: str, schema: Sequence[InputField]) -> str:
+    """The one whose header has most of the model's columns."""
+    first = text[: text.find("\n") if "\n" in text else len(text)].rstrip("\r")
+    names = {f.name for f in schema}
+
+    def known(delimiter: str) -> int:
+        header = next(csv.reader([first], delimiter=delimiter), [])
+        return len(names & {h.strip() for h in header})
+
+    return max(",;\t|", key=known)
+
+
+def _check(given: Sequence[str], schema: Sequence[InputField], empty: bool = False) -> list[RowWarning]:
+    names = {f.name for f in schema}
+    present = set(given)
+    for f in schema:
+        if f.required and f.name not in present and not empty:
+            close = difflib.get_close_matches(f.name, [g for g in given if g not in names], n=1, cutoff=0.5)
+            hint = f"closest: {close[0]!r}" if close else f"given: {', '.join(map(repr, given[:10])) or 'nothing'}"
+            message = f"column {f.name!r} ({f.type}) is missing; {hint}"
+            raise DataError(message, column=f.name, code="schema_mismatch")
+    extra = [g for g in given if g not in names]
+    return [RowWarning(None, g, "extra_column", f"{g!r} is not a column of the model and is ignored") for g in extra]
+
+
+def _twice(names: Iterable[str]) -> Front:
+    names = list(names)
+    twice = next(n for n in names if names.count(n) > 1)
+    raise DataError(f"column {twice!r} is named twice", column=twice, code="schema_mismatch")
+
+
+def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: list[RowWarning]) -> Front:
+    n = len(next(iter(columns.values()))) if columns else 0
+    made: dict[str, Column] = {}
+    for f in schema:
+        values = columns.get(f.name)
+        if values is None:
+            values = [None] * n
+        if isinstance(values, np.ndarray):
+            made[f.name] = values
+        elif f.type in _NUMERIC:
+            made[f.name] = _numbers(values, f, warnings)
+        else:
+            made[f.name] = _words(values, f, warnings)
+    return Table(made, {f.name: f.type for f in schema}), warnings
+
+
+def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> np.ndarray:
+    out = np.empty(len(values))
+    missing = {*_CONTEXT_MISSING, *(m.strip().lower() for m in f.format.missing)}
+    for i, v in enumerate(values):
+        if isinstance(v, (int, float)):
+            out[i] = v
+        elif v is None:
+            out[i] = math.nan
+        else:
+            text = str(v).strip()
+            number = None if text.lower() in missing else parse_number(text, f.format)
+            if number is None:
+                number = math.nan
+                if text.lower() not in missing:
+                    _unparseable(warnings, i, f, text, "a number")
+            out[i] = number
+    infinite = np.isinf(out)
+    out[infinite] = math.nan
+    return out
+
+
+def _words(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> Words:
+    if f.type is ColumnType.DATETIME:
+        return Words.of([_date(v, i, f, warnings) for i, v in enumerate(values)])
+    if f.type is ColumnType.BOOLEAN:
+        return Words.of([_truth(v, f) for v in values])
+    return Words.of([_word(v, f) for v in values])
+
+
+def _word(value: Any, f: InputField) -> str | None:
+    if isinstance(value, str):
+        return None if value in f.format.missing else value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return number_text(float(value)) if isinstance(value, (int, float)) else str(value)
+
+
+def _truth(value: Any, f: InputField) -> str | None:
+    """The file's own word for what was sent: JSON's true, a 1, or the word itself."""
+    word = _word(value, f)
+    if word is None or word in (f.format.true, f.format.false):
+        return word
+    folded = word.strip().lower()
+    for own in (f.format.true, f.format.false):
+        if own and folded == own.strip().lower():
+            return own
+    if folded in _TRUE_WORDS and f.format.true:
+        return f.format.true
+    if folded in _FALSE_WORDS and f.format.false:
+        return f.format.false
+    return word
+
+
+def _date(value: Any, row: int, f: InputField, warnings: list[RowWarning]) -> str | None:
+    word = _word(value, f)
+    if word is None or word.strip().lower() in _CONTEXT_MISSING:
+        return None
+    canonical = parse_date(word, f.format.dates or "y-m-d") or parse_date(word, "y-m-d")
+    if canonical is None:
+        _unparseable(warnings, row, f, word, "a date")
+    return canonical
+
+
+def _unparseable(warnings: list[RowWarning], row: int, f: InputField, text: str, what: str) -> None:
+    if len(warnings) < MAX_WARNINGS:
+        example = f"; expected something like {f.example!r}" if f.example is not None else ""
+        message = f"{text[:60]!r} is not {what}{example}; it counts as missing"
+        warnings.append(RowWarning(row, f.name, "unparseable", message))

@@ -1,0 +1,172 @@
+"""Fold models into members, members into the one delivered graph: raw columns in, answer out.
+
+Until the last step a raw column `age` is the value `raw:age`, a name no operator's value can have; `model_bytes` gives
+columns and answers their public names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay.data.prepare import Preparation
+from assay.data.table import ColumnType, Table
+from assay.families import Predictor
+from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
+
+RAW = "raw:"
+FLOOR = 1e-7  # smallest probability before a temperature is applied
+
+_NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
+
+
+@dataclass(frozen=True, eq=False)
+class FoldModel:
+    """A predictor with its preparation.  y_mean, y_std undo the scaling of regression targets."""
+
+    preparation: Preparation
+    predictor: Predictor
+    y_mean: float = 0.0
+    y_std: float = 1.0
+    weight: float = 1.0
+
+    def predict(self, table: Table) -> np.ndarray:
+        """Class probabilities or the target in its own unit.  float64 (n, k)."""
+        scaled = np.asarray(self.predictor.predict(self.preparation.transform(table)), np.float64)
+        return scaled * self.y_std + self.y_mean
+
+
+def predict_member(folds: Sequence[FoldModel], table: Table) -> np.ndarray:
+    """What `member_graph` answers, computed by the fitted predictors themselves.  float64 (n, k)."""
+    return _mean([f.predict(table) for f in folds], [f.weight for f in folds])
+
+
+def member_graph(folds: Sequence[FoldModel]) -> Graph:
+    """The weighted mean of the fold models, from the values `raw:<column>` to [N, k]."""
+    scope = Scope()
+    outputs = []
+    for fold in folds:
+        matrix = scope.include(fold.preparation.to_onnx({c: RAW + c for c in fold.preparation.columns}))
+        out = scope.include(fold.predictor.to_onnx(matrix))
+        if fold.y_std != 1.0:
+            out = scope.add("Mul", out, scope.const(np.float32(fold.y_std)))
+        if fold.y_mean != 0.0:
+            out = scope.add("Add", out, scope.const(np.float32(fold.y_mean)))
+        outputs.append(out)
+    return dedupe(scope.graph(_add_mean(scope, outputs, [f.weight for f in folds])))
+
+
+def combine(
+    predictions: Sequence[np.ndarray], weights: Sequence[float], n_classes: int, temperature: float = 1.0
+) -> np.ndarray:
+    """What `ensemble_graph` answers, from the members' predictions (n, k) each.  float64 (n, k)."""
+    mean = _mean(predictions, weights)
+    if not n_classes:
+        return mean
+    if temperature != 1.0:
+        mean = np.clip(mean, FLOOR, 1.0) ** (1.0 / temperature)
+    clipped = np.clip(mean, 0.0, None)
+    return np.asarray(clipped / np.maximum(clipped.sum(1, keepdims=True), FLOOR))
+
+
+def decide(probabilities: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """The class codes the delivered graph answers.  int64 (n,)."""
+    if threshold is None:
+        return np.asarray(probabilities.argmax(1))
+    return (probabilities[:, 1] >= threshold).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """A finished graph over `raw:<column>` values.  outputs: the value behind each public name; classes: in order."""
+
+    graph: Graph
+    outputs: Mapping[str, str]
+    classes: tuple[str, ...]
+
+
+def ensemble_graph(
+    members: Sequence[Graph],
+    weights: Sequence[float],
+    classes: Sequence[str] = (),
+    temperature: float = 1.0,
+    threshold: float | None = None,
+) -> Delivered:
+    """The weighted mean of members as the answer: `label` and `probabilities`, or `value` when there are no classes.
+
+    temperature: probabilities to the power 1/T, then normalised (Guo, Pleiss, Sun, Weinberger, "On Calibration of
+    Modern Neural Networks", ICML 2017).  threshold: with two classes, the second is answered from this probability on; None
+    answers the most probable class.  Nodes that members share are written once.
+    """
+    scope = Scope()
+    mean = _add_mean(scope, [scope.include(m) for m in members], weights)
+    if not classes:
+        value = scope.add("Identity", mean)
+        return Delivered(dedupe(scope.graph(value), keep=[value]), {"value": value}, ())
+    if temperature != 1.0:
+        clipped = scope.add("Clip", mean, scope.const(np.float32(FLOOR)), scope.const(np.float32(1)))
+        logits = scope.add("Mul", scope.add("Log", clipped), scope.const(np.float32(1 / temperature)))
+        probabilities = scope.add("Softmax", logits, axis=1)
+    else:
+        clipped = scope.add("Max", mean, scope.const(np.float32(0)))
+        total = scope.add("ReduceSum", clipped, scope.const(np.array([1], np.int64)), keepdims=1)
+        probabilities = scope.add("Div", clipped, scope.add("Max", total, scope.const(np.float32(FLOOR))))
+    if threshold is None:
+        code = scope.add("ArgMax", probabilities, axis=1, keepdims=0)
+    else:
+        second = scope.add("Gather", probabilities, scope.const(np.int64(1)), axis=1)
+        code = scope.add("Cast", scope.add("GreaterOrEqual", second, scope.const(np.float32(threshold))), to=7)
+    label = scope.add(
+        "LabelEncoder",
+        code,
+        domain=ML,
+        keys_int64s=list(range(len(classes))),
+        values_strings=list(classes),
+        default_string="",
+    )
+    outputs = {"label": label, "probabilities": probabilities}
+    return Delivered(dedupe(scope.graph(label), keep=outputs.values()), outputs, tuple(classes))
+
+
+def model_bytes(
+    delivered: Delivered, columns: Mapping[str, ColumnType], metadata: Mapping[str, str] | None = None
+) -> tuple[bytes, dict[str, str]]:
+    """The delivered graph as serialised ONNX, and the name each answer got in it.
+
+    columns: every input column with its type, in order.  An answer keeps its public name unless a column has the same
+    one; then it is called `<name>_out`.
+    """
+    names = {public: public for public in delivered.outputs}
+    for public in names:
+        while names[public] in columns:
+            names[public] += "_out"
+    taken = set(columns) | set(names.values())
+    own = {o for n in delivered.graph.nodes for o in n.outputs} | set(delivered.graph.tensors)
+    prefix = ""
+    while taken & {prefix + n for n in own}:
+        prefix += "_"
+    inputs = {RAW + c: c for c in columns}
+    inner = delivered.graph.prefixed(prefix, keep=inputs)
+    answers = {prefix + value: names[public] for public, value in delivered.outputs.items()}
+    graph = inner.renamed(inputs | answers)
+    ports = [Port(c, "float32" if kind in _NUMERIC else "string", ["N", 1]) for c, kind in columns.items()]
+    shapes: dict[str, Port] = {
+        "label": Port(names.get("label", ""), "string", ["N"]),
+        "probabilities": Port(names.get("probabilities", ""), "float32", ["N", len(delivered.classes)]),
+        "value": Port(names.get("value", ""), "float32", ["N", 1]),
+    }
+    return encode(graph, ports, [shapes[public] for public in delivered.outputs], metadata), names
+
+
+def _mean(predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
+    return np.asarray(np.average([np.asarray(p, np.float64) for p in predictions], axis=0, weights=list(weights)))
+
+
+def _add_mean(scope: Scope, values: Sequence[str], weights: Sequence[float]) -> str:
+    shares = np.asarray(weights, np.float64) / np.sum(weights)
+    if len(values) == 1:
+        return values[0]
+    terms = [scope.add("Mul", v, scope.const(np.float32(s))) for v, s in zip(values, shares, strict=True) if s]
+    return terms[0] if len(terms) == 1 else scope.add("Sum", *terms)

@@ -1,0 +1,183 @@
+"""A delivered model in use: onnxruntime over the graph, behind the front that reads what people send."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.data.rows import (
+    InputField,
+    RowWarning,
+    feeds,
+    table_from_columns,
+    table_from_csv,
+    table_from_pandas,
+    table_from_rows,
+)
+from assay.data.table import Table
+from assay.errors import DataError
+from assay.model.bundle import Bundle, bundle_bytes, read_bundle
+from assay.model.manifest import Manifest
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+BATCH = 50_000  # rows a run: bounds the memory of wide ensembles
+
+
+class Model:
+    """A loaded model.  Safe for threads: the session keeps no state between runs."""
+
+    def __init__(self, onnx: bytes, manifest: Manifest, threads: int = 1) -> None:
+        import onnxruntime
+
+        self.manifest = manifest
+        self.onnx = onnx
+        self.schema = tuple(InputField.from_json(f) for f in manifest.input_schema)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+            onnx, options, providers=["CPUExecutionProvider"]
+        )
+
+    def predict(self, data: Any) -> list[Any]:
+        """The answer for every row, in order: class labels (str) or numbers (float).
+
+        data: rows as mappings, a pandas DataFrame, a Table, a path to a CSV file, or CSV as bytes.  Raises DataError.
+        """
+        return [a["value"] for a in self.answer(data)[0]]
+
+    def predict_proba(self, data: Any) -> np.ndarray:
+        """Class probabilities (n, k), in the order of `classes`.  Raises DataError for a regression model."""
+        if not self.classes:
+            raise DataError("a regression model has no probabilities; use predict", code="validation_error")
+        return self.numbers(self.read(data)[0])
+
+    def answer(self, data: Any) -> tuple[list[dict[str, Any]], list[RowWarning]]:
+        """One object a row, as the service answers, and what was odd in the rows."""
+        table, warnings = self.read(data)
+        return answers(self.numbers(table), self.manifest), warnings
+
+    def read(self, data: Any) -> tuple[Table, list[RowWarning]]:
+        """Any accepted form as a table of the model's columns."""
+        if isinstance(data, Table):
+            missing = [f.name for f in self.schema if f.name not in data.columns]
+            if missing:
+                raise DataError(f"the table has no column {missing[0]!r}", column=missing[0], code="schema_mismatch")
+            return data, []
+        if isinstance(data, (bytes, Path)):
+            return table_from_csv(data, self.schema)
+        if isinstance(data, str):
+            if not Path(data).is_file():
+                raise DataError(f"there is no file {data}", file=data)
+            return table_from_csv(Path(data), self.schema)
+        if isinstance(data, Mapping):
+            if set(data) == {"columns", "data"}:
+                return table_from_columns(data["columns"], data["data"], self.schema)
+            return table_from_rows([data], self.schema)
+        if type(data).__module__.split(".")[0] == "pandas":
+            return table_from_pandas(data, self.schema)
+        return table_from_rows(list(data), self.schema)
+
+    def numbers(self, table: Table) -> np.ndarray:
+        """What the graph answers: probabilities (n, k) or values (n, 1), float32."""
+        name = self.manifest.outputs["probabilities" if self.classes else "value"]
+        inputs = feeds(table, self.schema)
+        parts = [self._session.run([name], part)[0] for part in _batches(inputs, len(table))]
+        width = len(self.classes) or 1
+        return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the model as a bundle."""
+        path = Path(path)
+        path.write_bytes(bundle_bytes(self.onnx, self.manifest))
+        return path
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.manifest.classes
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """Public metric values on validation rows; `manifest.test_metrics` are those on rows no trial saw."""
+        return self.manifest.metrics
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the graph."""
+        return hashlib.sha256(self.onnx).hexdigest()
+
+    def __repr__(self) -> str:
+        m = self.manifest
+        value = m.metrics.get(m.metric)
+        shown = "" if value is None else f", {m.metric} {value:.4g}"
+        return f"<assay.Model {m.task} of {m.target!r}: {len(m.members)} member(s){shown}>"
+
+
+def load(source: Path | str | bytes, threads: int = 1) -> Model:
+    """A model from its bundle (a path, or the bytes).  Raises DataError when it is damaged or none."""
+    if isinstance(source, str) and not Path(source).is_file():
+        raise DataError(f"there is no file {source}", file=source)
+    bundle: Bundle = read_bundle(source)
+    return Model(bundle.onnx, bundle.manifest, threads)
+
+
+def answers(numbers: np.ndarray, manifest: Manifest) -> list[dict[str, Any]]:
+    """Rows as the service answers them: value, and probabilities by class where there are classes."""
+    if not manifest.classes:
+        return [{"value": float(v)} for v in numbers[:, 0]]
+    chosen = decided(numbers, manifest)
+    found = []
+    for row, code in zip(numbers.tolist(), chosen.tolist(), strict=True):
+        found.append({"value": manifest.classes[code], "probabilities": dict(zip(manifest.classes, row, strict=True))})
+    return found
+
+
+def decided(probabilities: np.ndarray, manifest: Manifest) -> np.ndarray:
+    """The class codes answered, by the manifest's threshold where there is one."""
+    from assay.model.compose import decide
+
+    return decide(probabilities, manifest.threshold)
+
+
+def csv_lines(numbers: np.ndarray, manifest: Manifest) -> Iterator[list[str]]:
+    """Header and rows of a csv answer: `prediction`, and `probability_<class>` for every class."""
+    if not manifest.classes:
+        yield ["prediction"]
+        yield from ([repr(float(v))] for v in numbers[:, 0])
+        return
+    yield ["prediction", *(f"probability_{c}" for c in manifest.classes)]
+    chosen = decided(numbers, manifest)
+    for row, code in zip(numbers.tolist(), chosen.tolist(), strict=True):
+        yield [manifest.classes[code], *(repr(p) for p in row)]
+
+
+def predict_table_file(bundle: Path, table: Path, out: Path) -> dict[str, Any]:
+    """Predict a stored table into a csv file.  Returns the number of rows."""
+    model = load(bundle)
+    read, _ = model.read(_columns(Table.read(table)))
+    numbers = model.numbers(read)
+    with out.open("w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows(csv_lines(numbers, model.manifest))
+    return {"rows": len(numbers)}
+
+
+def _batches(inputs: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
+    for start in range(0, n, BATCH):
+        yield {name: values[start : start + BATCH] for name, values in inputs.items()}
+
+
+def _columns(table: Table) -> dict[str, Any]:
+    """A stored table as columns and rows of plain values: its types may have been guessed otherwise than the model's."""
+    from assay.data.labels import labels
+
+    texts = [labels(table, name).values() for name in table.names]
+    return {"columns": list(table.names), "data": [list(row) for row in zip(*texts, strict=True)]}

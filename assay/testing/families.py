@@ -1,0 +1,307 @@
+"""What every family must keep, as a suite that a plug-in's author inherits.
+
+>>> class TestMine(FamilySuite):  # doctest: +SKIP
+...     @pytest.fixture
+...     def family(self):
+...         return my_family
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assay.data.prepare import Recipe
+from assay.errors import TrialStopped
+from assay.families import Cost, Family, FoldsFamily, Predictor, Shape, Split, space_of
+from assay.model.graph import Graph, Port, encode, flatten, unflatten
+from assay.space import Space, build
+from assay.testing.context import ToyContext
+from assay.testing.toy import Toy, toys
+
+TOLERANCE = 1e-5
+FEW_STEPS = 30  # of a fit whose quality does not matter
+ENOUGH_STEPS = 200  # to beat the constant predictor
+RANDOM_CONFIGS = 6
+
+FRESH_PROCESS = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+rows = numpy.load(sys.argv[2])
+numpy.save(sys.argv[3], session.run(None, {session.get_inputs()[0].name: rows})[0])
+"""
+
+
+class FamilySuite:
+    """Inherit and give a fixture `family`.  Toy data comes from `assay.testing.toy` by the family's task types."""
+
+    @pytest.fixture
+    def family(self) -> Family:
+        raise NotImplementedError("define a fixture `family` that returns the family to check")
+
+    # -- what it says of itself
+
+    def test_it_names_itself_its_tasks_its_lane_and_its_source(self, family: Family) -> None:
+        assert isinstance(family, Family)
+        assert family.name.isidentifier() and family.name == family.name.lower()
+        assert family.tasks and all(isinstance(t, str) for t in family.tasks)
+        assert family.lane in ("cpu", "gpu")
+        assert len(family.reference) > 20, "name authors, title, venue and year, or the page of the documentation"
+
+    def test_its_space_holds_its_default_and_survives_json(self, family: Family) -> None:
+        space = space_of(family)
+        assert dataclasses.is_dataclass(family.Config)
+        assert space.contains(space.defaults())
+        assert build(family.Config, space.defaults()) == family.Config()
+        assert Space.from_json(json.loads(json.dumps(space.to_json()))) == space
+
+    def test_random_configurations_survive_json(self, family: Family) -> None:
+        space, rng = space_of(family), np.random.default_rng(1)
+        for _ in range(50):
+            values = space.sample(rng)
+            again = json.loads(json.dumps(values))
+            assert again == values and space.contains(again)
+            assert build(family.Config, again) == build(family.Config, values)
+
+    def test_recipe_steps_and_cost_answer_for_any_configuration(self, family: Family) -> None:
+        space, rng = space_of(family), np.random.default_rng(2)
+        for values in [space.defaults(), *(space.sample(rng) for _ in range(20))]:
+            config = build(family.Config, values)
+            assert isinstance(family.recipe(config), Recipe)
+            assert family.steps(config) >= 1
+            small, large = (family.cost(config, Shape(n, 20, 3)) for n in (1_000, 100_000))
+            for cost in (small, large):
+                assert isinstance(cost, Cost) and math.isfinite(cost.seconds)
+                assert cost.seconds > 0 and cost.host_bytes > 0
+            assert small.seconds <= large.seconds and small.host_bytes <= large.host_bytes
+
+    # -- what it learns
+
+    def test_the_default_beats_the_constant_predictor(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            predictor = family.fit(config, split, ToyContext(max_steps=min(family.steps(config), ENOUGH_STEPS)))
+            prediction = self.checked(predictor, split, split.x_valid)
+            assert toy.loss(split, prediction) < 0.97 * toy.loss(split, toy.naive(split)), toy.name
+
+    def test_random_configurations_fit_and_export(self, family: Family) -> None:
+        space, rng = space_of(family), np.random.default_rng(3)
+        for toy in self.toys(family):
+            for _ in range(RANDOM_CONFIGS):
+                config = build(family.Config, space.sample(rng))
+                split = toy.split(family.recipe(config))
+                predictor = family.fit(config, split, self.short(family, config))
+                prediction = self.checked(predictor, split, split.x_valid)
+                answer = run_graph(predictor.to_onnx("x"), split.x_valid)
+                np.testing.assert_allclose(answer, prediction, TOLERANCE, TOLERANCE, err_msg=str(config))
+
+    def test_one_row_predicts_as_in_a_batch(self, family: Family) -> None:
+        for _, split, predictor in self.fitted(family):
+            together = predictor.predict(split.x_valid)
+            alone = np.concatenate([predictor.predict(split.x_valid[i : i + 1]) for i in range(25)])
+            np.testing.assert_allclose(alone, together[:25], TOLERANCE, TOLERANCE)
+
+    def test_prediction_does_not_change_its_input(self, family: Family) -> None:
+        for _, split, predictor in self.fitted(family):
+            before = split.x_valid.copy()
+            predictor.predict(split.x_valid)
+            np.testing.assert_array_equal(before, split.x_valid)
+
+    # -- its graph
+
+    def test_the_graph_equals_the_predictor_on_real_missing_and_extreme_rows(self, family: Family) -> None:
+        for toy, split, predictor in self.fitted(family):
+            rows = self.hard_rows(family, split)
+            expected = self.checked(predictor, split, rows)
+            graph = predictor.to_onnx("x")
+            np.testing.assert_allclose(run_graph(graph, rows), expected, TOLERANCE, TOLERANCE, err_msg=toy.name)
+            alone = np.concatenate([run_graph(graph, rows[i : i + 1]) for i in range(10)])
+            np.testing.assert_allclose(alone, expected[:10], TOLERANCE, TOLERANCE, err_msg="one row at a time")
+
+    def test_the_graph_survives_a_checkpoint_and_a_fresh_process(self, family: Family, tmp_path: Path) -> None:
+        toy, split, predictor = next(self.fitted(family))
+        structure, arrays = flatten(predictor.to_onnx("x"))
+        graph = unflatten(json.loads(json.dumps(structure)), arrays)
+        model, rows, answer = tmp_path / "model.onnx", tmp_path / "rows.npy", tmp_path / "answer.npy"
+        model.write_bytes(encoded(graph, split.x_valid))
+        np.save(rows, split.x_valid)
+        subprocess.run([sys.executable, "-c", FRESH_PROCESS, str(model), str(rows), str(answer)], check=True)
+        np.testing.assert_allclose(
+            np.load(answer), predictor.predict(split.x_valid), TOLERANCE, TOLERANCE, err_msg=toy.name
+        )
+
+    # -- how it behaves
+
+    def test_the_same_seed_gives_the_same_reports_and_predictions(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            contexts = [self.short(family, config, seed=5) for _ in range(2)]
+            first, second = (family.fit(config, split, ctx).predict(split.x_valid) for ctx in contexts)
+            assert contexts[0].reports == contexts[1].reports
+            np.testing.assert_array_equal(first, second)
+
+    def test_reports_count_upwards_within_the_allowed_steps(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            ctx = self.short(family, config)
+            family.fit(config, toy.split(family.recipe(config)), ctx)
+            steps = [step for step, _ in ctx.reports]
+            assert steps == sorted(set(steps)) and all(1 <= s <= ctx.max_steps for s in steps)
+            assert all(math.isfinite(score) for _, score in ctx.reports)
+
+    @pytest.mark.parametrize("step", [1, 12])
+    def test_a_stop_leaves_a_usable_predictor_or_passes(self, family: Family, step: int) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            ctx = ToyContext(stop_at=step, max_steps=family.steps(config))
+            try:
+                predictor = family.fit(config, split, ctx)
+            except TrialStopped:
+                continue
+            self.checked(predictor, split, split.x_valid)
+            assert sum(s >= step for s, _ in ctx.reports) <= 1, "it went on after it was told to stop"
+
+    def test_too_little_time_leaves_a_usable_predictor_or_passes(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            try:
+                predictor = family.fit(config, split, ToyContext(seconds=0.02))
+            except TrialStopped:
+                continue
+            self.checked(predictor, split, split.x_valid)
+
+    def test_sample_weights_count(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            if not _is_tabular(split):
+                continue
+            heavy = split.y == 0 if not split.target.is_regression else split.y < 0
+            weight = np.where(heavy, 20.0, 0.5)
+            weighted = dataclasses.replace(split, weight=weight, weight_valid=np.ones(len(split.y_valid)))
+            plain = self.fit(family, config, split).predict(split.x_valid)
+            shifted = self.checked(self.fit(family, config, weighted), weighted, split.x_valid)
+            if split.target.is_regression:
+                assert shifted.mean() < plain.mean(), "rows with small targets weigh more: predictions should sink"
+            else:
+                assert shifted[:, 0].mean() > plain[:, 0].mean(), "class 0 weighs more: its probability should rise"
+
+    def test_a_class_without_training_rows_gets_a_column(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            if not _is_tabular(split) or split.target.is_regression:
+                continue
+            kept = split.y != 1
+            absent = dataclasses.replace(split, x=split.x[kept], y=split.y[kept])
+            predictor = self.fit(family, config, absent)
+            prediction = self.checked(predictor, absent, split.x_valid)
+            assert prediction[:, 1].mean() < 0.1, "the class was never seen"
+            np.testing.assert_allclose(
+                run_graph(predictor.to_onnx("x"), split.x_valid), prediction, TOLERANCE, TOLERANCE
+            )
+
+    def test_a_dozen_rows_are_enough(self, family: Family) -> None:
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            if not _is_tabular(split):
+                continue
+            tiny = dataclasses.replace(
+                split, x=split.x[:12], y=split.y[:12], x_valid=split.x_valid[:4], y_valid=split.y_valid[:4]
+            )
+            predictor = self.fit(family, config, tiny)
+            prediction = self.checked(predictor, tiny, split.x_valid)
+            np.testing.assert_allclose(
+                run_graph(predictor.to_onnx("x"), split.x_valid), prediction, TOLERANCE, TOLERANCE
+            )
+
+    def test_all_folds_at_once_equal_one_by_one(self, family: Family) -> None:
+        if not isinstance(family, FoldsFamily):
+            pytest.skip("it fits fold by fold")
+        for toy in self.toys(family):
+            config = family.Config()
+            split = toy.split(family.recipe(config))
+            half = np.arange(len(split.y) * 2 // 3)
+            folds = [split, dataclasses.replace(split, x=split.x[half], y=split.y[half])]
+            together = family.fit_folds(config, folds, self.short(family, config))
+            alone = [family.fit_folds(config, [f], self.short(family, config))[0] for f in folds]
+            for fold, a, b in zip(folds, together, alone, strict=True):
+                loss_a, loss_b = (toy.loss(fold, p.predict(fold.x_valid)) for p in (a, b))
+                assert loss_a == pytest.approx(loss_b, rel=0.1), "folds trained together drift from folds trained alone"
+
+    # -- helpers, free to override
+
+    def toys(self, family: Family) -> list[Toy]:
+        """Toy problems of every declared task."""
+        found = [toy for task in sorted(family.tasks) for toy in toys(task)]
+        assert found, f"no toy data for {sorted(family.tasks)}; call assay.testing.toy.register for one of them"
+        return found
+
+    def short(self, family: Family, config: Any, seed: int = 0) -> ToyContext:
+        """A context for a fit whose quality does not matter."""
+        return ToyContext(seed=seed, max_steps=min(family.steps(config), FEW_STEPS))
+
+    def fit(self, family: Family, config: Any, split: Split) -> Predictor:
+        return family.fit(config, split, self.short(family, config))
+
+    def fitted(self, family: Family) -> Iterator[tuple[Toy, Split, Predictor]]:
+        """The default configuration, fitted briefly on every toy."""
+        for toy in self.toys(family):
+            split = toy.split(family.recipe(family.Config()))
+            yield toy, split, self.fit(family, family.Config(), split)
+
+    def checked(self, predictor: Predictor, split: Split, x: np.ndarray) -> np.ndarray:
+        """A prediction, once its shape and range are right."""
+        prediction = np.asarray(predictor.predict(x))
+        assert prediction.shape == (len(x), split.target.n_outputs)
+        assert np.isfinite(prediction).all()
+        if not split.target.is_regression:
+            assert prediction.min() >= -1e-6
+            np.testing.assert_allclose(prediction.sum(axis=1), 1.0, atol=1e-4)
+        return prediction
+
+    def hard_rows(self, family: Family, split: Split) -> np.ndarray:
+        """Validation rows, then rows of zeros, far values and, where the recipe keeps them, missing values."""
+        rows = split.x_valid[:40]
+        one = np.ones_like(rows[:1])
+        hard = [rows, 0 * one, rows[:5] * 100, 1e6 * one, -1e6 * one]
+        recipe = family.recipe(family.Config())
+        if recipe.numbers == "raw" and not recipe.impute and rows.dtype.kind == "f":
+            gaps = rows.copy()
+            gaps[np.random.default_rng(0).random(gaps.shape) < 0.4] = np.nan
+            hard += [gaps, np.nan * one]
+        return np.concatenate(hard)
+
+
+def _is_tabular(split: Split) -> bool:
+    return split.x.ndim == 2 and split.target.kind in ("binary", "multiclass", "regression")
+
+
+def encoded(graph: Graph, x: np.ndarray) -> bytes:
+    """The graph of one predictor as an ONNX model over rows like x."""
+    free: list[int | str | None] = [None] * 2
+    return encode(graph, [Port("x", str(x.dtype), [None, *x.shape[1:]])], [Port(graph.output, "float32", free)])
+
+
+def run_graph(graph: Graph, x: np.ndarray) -> np.ndarray:
+    """What onnxruntime makes of a predictor's graph over the rows x."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(encoded(graph, x), options, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"x": x})[0])

@@ -1,0 +1,174 @@
+"""LightGBM: leaf-wise boosted histogram trees with early stopping."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+
+from assay.data.prepare import Recipe
+from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.model.trees import Forest, Tree
+from assay.space import Choice, Float, Int
+from search_spaces.tabular._answers import Classes, constant_answer
+from search_spaces.tabular._boosting import BoostedPredictor, Course, patience
+
+DEFAULT_LEFT, MISSING_TYPE, MISSING_NAN = 2, 12, 8  # bits of a node's decision_type; missing type 0: NaN reads as 0.0
+
+
+@dataclass(frozen=True)
+class LightGBMConfig:
+    """n_estimators is a cap: rounds end when the validation part stops gaining (or at the deadline).
+
+    The space is TabArena's; its default the first LightGBM of AutoGluon's CPU portfolio of 2025, at twice the rate.
+    """
+
+    learning_rate: Annotated[float, Float(5e-3, 1e-1, log=True)] = 0.036
+    num_leaves: Annotated[int, Int(2, 200, log=True)] = 39
+    min_child_samples: Annotated[int, Int(1, 64, log=True)] = 3
+    feature_fraction: Annotated[float, Float(0.4, 1.0)] = 0.46
+    bagging_fraction: Annotated[float, Float(0.7, 1.0)] = 0.88
+    lambda_l1: Annotated[float, Float(0.0, 2.0)] = 0.24
+    lambda_l2: Annotated[float, Float(0.0, 2.0)] = 0.36
+    extra_trees: Annotated[bool, Choice(False, True)] = True
+    max_bin: Annotated[int, Choice(63, 255)] = 255
+    categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "target"
+    n_estimators: int = 3000
+
+
+class LightGBM:
+    name: ClassVar[str] = "lightgbm"
+    tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
+    lane: ClassVar[str] = "cpu"
+    Config: ClassVar[type] = LightGBMConfig
+    reference: ClassVar[str] = (
+        "Ke, Meng, Finley, Wang, Chen, Ma, Ye, Liu: LightGBM: A Highly Efficient Gradient Boosting Decision Tree. "
+        "NIPS 2017"
+    )
+
+    def recipe(self, config: LightGBMConfig) -> Recipe:
+        return Recipe(numbers="raw", impute=False, categories=config.categories)
+
+    def steps(self, config: LightGBMConfig) -> int:
+        return config.n_estimators
+
+    def cost(self, config: LightGBMConfig, shape: Shape) -> Cost:
+        outputs = shape.n_classes if shape.n_classes > 2 else 1
+        rounds = min(config.n_estimators, 15.0 / config.learning_rate + patience(shape.n_rows, config.learning_rate))
+        leaves = min(config.num_leaves, max(2.0, shape.n_rows / (2 * config.min_child_samples)))
+        columns = shape.n_features * config.feature_fraction
+        per_row = 3e-8 + 4e-10 * columns * np.log2(leaves + 1)
+        trees = rounds * outputs
+        seconds = 0.02 + trees * (1e-4 + leaves * (6e-6 + 5e-7 * columns) + shape.n_rows * per_row)
+        return Cost(float(seconds), int(7 * shape.n_rows * shape.n_features + trees * leaves * 100 + 2e7))
+
+    def fit(self, config: LightGBMConfig, data: Split, ctx: TrialContext) -> Predictor:
+        import lightgbm
+
+        constant = constant_answer(data)
+        if constant is not None:
+            return constant
+        classes = None if data.target.is_regression else Classes.of(data)
+        settings = _settings(config, data, classes, ctx)
+        train = lightgbm.Dataset(
+            data.x, data.y if classes is None else classes.codes(data.y), weight=data.weight, params=settings
+        )
+        booster = lightgbm.Booster(settings, train)
+        known = np.ones(len(data.y_valid), bool) if classes is None else classes.known(data.y_valid)
+        watched = bool(known.any())  # rows of a class without training rows cannot guide the stop
+        if watched:
+            y = data.y_valid[known] if classes is None else classes.codes(data.y_valid[known])
+            w = None if data.weight_valid is None else data.weight_valid[known]
+            held = lightgbm.Dataset(data.x_valid[known], y, weight=w, reference=train, params=settings)
+            booster.add_valid(held, "valid")
+        course = Course(ctx, patience(len(data.y), config.learning_rate))
+        going = True
+        while going and course.rounds < max(1, min(config.n_estimators, ctx.max_steps)):
+            booster.update()
+            going = course.after(float((booster.eval_valid() if watched else booster.eval_train())[0][2]))
+        course.close()
+        best = max(1, course.best_round)
+
+        def raw(x: np.ndarray) -> np.ndarray:
+            return np.asarray(booster.predict(x, raw_score=True, num_iteration=best, num_threads=ctx.threads))
+
+        def forest() -> Forest:
+            n_outputs = 1 if classes is None or classes.n_seen == 2 else classes.n_seen
+            return parse(booster.model_to_string(num_iteration=best), n_outputs)
+
+        return BoostedPredictor(raw, forest, classes)
+
+
+def _settings(config: LightGBMConfig, data: Split, classes: Classes | None, ctx: TrialContext) -> dict[str, Any]:
+    objective: dict[str, Any] = {"objective": "regression", "metric": "rmse"}
+    if classes is not None and classes.n_seen == 2:
+        objective = {"objective": "binary", "metric": "binary_logloss"}
+    elif classes is not None:
+        objective = {"objective": "multiclass", "metric": "multi_logloss", "num_class": classes.n_seen}
+    return {
+        **objective,
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.num_leaves,
+        "min_child_samples": max(1, min(config.min_child_samples, len(data.y) // 6)),  # a dozen rows can still be split
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.bagging_fraction,
+        "bagging_freq": 1,
+        "lambda_l1": config.lambda_l1,
+        "lambda_l2": config.lambda_l2,
+        "extra_trees": config.extra_trees,
+        "max_bin": config.max_bin,
+        "seed": ctx.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "feature_pre_filter": False,
+        "num_threads": ctx.threads,
+        "verbosity": -1,
+    }
+
+
+def parse(text: str, n_outputs: int) -> Forest:
+    """The trees of LightGBM's text format; tree i adds to output i modulo n_outputs.
+
+    Raises ValueError for what this project never trains: categorical splits, linear leaves, zero as missing.
+    """
+    blocks = text.split("\nTree=")[1:]
+    blocks[-1:] = [b.split("\nend of trees")[0] for b in blocks[-1:]]
+    return Forest(tuple(_tree(b, i % n_outputs) for i, b in enumerate(blocks)), np.zeros(n_outputs))
+
+
+def _tree(block: str, output: int) -> Tree:
+    fields = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+
+    def numbers(name: str, dtype: type) -> np.ndarray:
+        return np.array(fields.get(name, "").split(), dtype=dtype)
+
+    value = numbers("leaf_value", np.float64)
+    n_inner = len(value) - 1
+    if fields.get("num_cat", "0") != "0" or fields.get("is_linear", "0") != "0":
+        raise ValueError("a LightGBM tree with categorical splits or linear leaves cannot be exported")
+    decision = numbers("decision_type", np.int64)[:n_inner]
+    missing = decision & MISSING_TYPE
+    if np.any((missing != 0) & (missing != MISSING_NAN)):
+        raise ValueError("a LightGBM tree that treats zero as missing cannot be exported")
+    threshold = numbers("threshold", np.float64)[:n_inner]
+    missing_left = np.where(missing == MISSING_NAN, (decision & DEFAULT_LEFT) != 0, threshold >= 0.0)
+    filler = np.zeros(len(value), dtype=np.int64)
+
+    def child(name: str) -> np.ndarray:
+        """Inner nodes keep their number, leaf ~i follows them as n_inner + i."""
+        to = numbers(name, np.int64)[:n_inner]
+        return np.append(np.where(to >= 0, to, n_inner + ~to), filler - 1)
+
+    return Tree(
+        feature=np.append(numbers("split_feature", np.int64)[:n_inner], filler),
+        threshold=np.append(threshold, filler),
+        left=child("left_child"),
+        right=child("right_child"),
+        missing_left=np.append(missing_left, filler.astype(bool)),
+        value=np.append(np.zeros(n_inner), value)[:, None],
+        first_output=output,
+    )
+
+
+family = LightGBM()

@@ -1,0 +1,212 @@
+"""The embedded service in real processes: the whole way of a job, and everything that may go wrong on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.client import ApiError
+from tests.e2e.service import Service, mixed_csv, processes
+
+TASK = {"type": "classification", "target": "bought"}
+QUICK = ["logistic", "decision_tree", "lightgbm"]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with processes(tmp_path_factory.mktemp("embedded")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def dataset(service: Service) -> str:
+    data = service.client.upload(mixed_csv(service.folder / "train.csv"))
+    assert {c["name"]: c["type"] for c in data["columns"]}["joined"] == "datetime"
+    return str(data["id"])
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service, dataset: str) -> dict[str, Any]:
+    job = service.submit(dataset, TASK, 20, search={"families": QUICK}, limits={"trials": 6})
+    return service.wait(job["id"], 60)
+
+
+def test_a_job_ends_in_time_with_a_leaderboard_and_a_model(service: Service, finished: dict[str, Any]) -> None:
+    assert finished["status"] == "succeeded", finished["error"]
+    assert finished["stop_reason"] in ("trial_limit", "time_limit")
+    board = service.client.call("GET", f"/v1/jobs/{finished['id']}/leaderboard")["data"]
+    assert board[0]["score"] == max(row["score"] for row in board)
+    assert {row["family"] for row in board if not row["is_ensemble"]} <= set(QUICK)
+    assert 0.5 < finished["best"]["value"] <= 1.0
+    model = service.client.call("GET", f"/v1/models/{finished['best']['model_id']}")
+    assert model["test_metrics"]["roc_auc"] > 0.6
+
+
+def test_the_downloaded_graph_alone_answers_like_the_service(service: Service, finished: dict[str, Any], tmp_path: Path) -> None:
+    model = finished["best"]["model_id"]
+    rows = mixed_csv(tmp_path / "new.csv", n=60, seed=9, target=False).read_text(encoding="utf-8")
+    rows += ",,,\n1e12,30,Atlantis,2024-02-30\n12.5,41,Oulu,\n"
+    answer = service.client.call("POST", f"/v1/models/{model}/predict", rows.encode(), content_type="text/csv", accept="text/csv")
+    served = list(csv.DictReader(io.StringIO(answer.decode())))
+    path = service.client.download(model, tmp_path / "model.onnx", "onnx")
+    (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
+    code = """
+import csv, json, sys, numpy as np, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+rows = list(csv.DictReader(open(sys.argv[2], encoding="utf-8")))
+feeds = {}
+for i in session.get_inputs():
+    cells = [r[i.name] for r in rows]
+    number = [float(c) if c else float("nan") for c in cells] if "float" in i.type else cells
+    feeds[i.name] = np.array(number, np.float32 if "float" in i.type else object)[:, None]
+label, p = session.run(["label", "probabilities"], feeds)
+assert not [m for m in sys.modules if m.startswith(("assay", "torch", "sklearn", "lightgbm"))]
+print(json.dumps([list(map(str, label)), p.tolist()]))
+"""
+    out = subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path / "rows.csv")], capture_output=True, text=True, check=True)
+    labels, p = json.loads(out.stdout)
+    assert len(served) == 63
+    assert labels == [r["prediction"] for r in served]
+    for row, (no, yes) in zip(served, p, strict=True):
+        assert float(row["probability_no"]) == pytest.approx(no, abs=1e-5)
+        assert float(row["probability_yes"]) == pytest.approx(yes, abs=1e-5)
+
+
+def test_the_bundle_loads_in_a_fresh_process(service: Service, finished: dict[str, Any], tmp_path: Path) -> None:
+    bundle = service.client.download(finished["best"]["model_id"], tmp_path / "model.zip")
+    row = {"income": 20.5, "age": 70, "town": "Oslo", "joined": "2024-05-01"}
+    answer = service.client.call("POST", f"/v1/models/{finished['best']['model_id']}/predict", {"rows": [row]})
+    code = f"import assay; print(assay.load({str(bundle)!r}).predict([{row!r}])[0])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == answer["predictions"][0]["value"]
+
+
+def test_events_are_numbered_without_gaps_and_the_stream_resumes(service: Service, finished: dict[str, Any]) -> None:
+    seen: list[int] = []
+    while True:
+        page = service.client.call("GET", f"/v1/jobs/{finished['id']}/events?after={seen[-1] if seen else 0}&limit=20")
+        seen += [e["seq"] for e in page["data"]]
+        if not page["has_more"]:
+            break
+    assert seen == list(range(1, len(seen) + 1))
+    request = urllib.request.Request(
+        f"{service.client.url}/v1/jobs/{finished['id']}/events",
+        headers={"Accept": "text/event-stream", "Last-Event-ID": str(seen[-3])},
+    )
+    with urllib.request.urlopen(request, timeout=20) as stream:
+        text = stream.read().decode()
+    ids = [int(line.split(":", 1)[1]) for line in text.splitlines() if line.startswith("id:")]
+    assert ids == seen[-2:]
+
+
+def test_a_family_that_misbehaves_fails_its_trials_and_nothing_else(service: Service, dataset: str) -> None:
+    bad = {"toy_exits": "crashed", "toy_segfaults": "crashed", "toy_hangs": "timed_out", "toy_raises": "trial_failed", "toy_hoards": "out_of_memory"}
+    job = service.submit(
+        dataset, TASK, 60, search={"families": ["zero_work", *bad], "strategy": "bayesian"},
+        limits={"trials": 7, "trial_seconds": 3, "memory_mb": 1500}, validation={"method": "holdout"},
+    )  # fmt: skip
+    ended = service.wait(job["id"], 90)
+    assert ended["status"] == "succeeded", ended
+    trials = service.client.call("GET", f"/v1/jobs/{job['id']}/trials?limit=100")["data"]
+    codes = {t["family"]: t["error"]["code"] for t in trials if t["status"] == "failed"}
+    assert codes == {f: bad[f] for f in codes}
+    assert set(codes) >= {"toy_exits", "toy_segfaults", "toy_hangs", "toy_raises"}
+    assert any(t["status"] == "completed" for t in trials)
+
+
+def test_cancel_ends_the_work_and_keeps_the_trials(service: Service, dataset: str) -> None:
+    job = service.submit(dataset, TASK, 120, search={"families": ["zero_work", "toy_slow"], "strategy": "random"})
+    _until(lambda: service.client.call("GET", f"/v1/jobs/{job['id']}")["progress"]["trials"]["completed"] >= 2)
+    service.client.call("POST", f"/v1/jobs/{job['id']}/cancel")
+    ended = service.wait(job["id"], 15)
+    assert ended["status"] == "cancelled"
+    assert ended["best"]["model_id"]  # a job with one good trial always yields a model
+    with pytest.raises(ApiError) as caught:
+        service.client.call("POST", f"/v1/jobs/{job['id']}/pause")
+    assert (caught.value.status, caught.value.problem["code"]) == (409, "invalid_transition")
+
+
+def test_pause_resume_finish_and_extend(service: Service, dataset: str) -> None:
+    job = service.submit(dataset, TASK, 120, search={"families": ["zero_work", "toy_slow"], "strategy": "random"})["id"]
+    call = service.client.call
+    _until(lambda: call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 2)
+    call("POST", f"/v1/jobs/{job}/pause")
+    paused = service.wait(job, 15, "paused")
+    time.sleep(1.0)
+    later = call("GET", f"/v1/jobs/{job}")
+    assert later["progress"]["trials"] == paused["progress"]["trials"]
+    assert later["progress"]["elapsed_seconds"] == pytest.approx(paused["progress"]["elapsed_seconds"], abs=0.2)
+    call("POST", f"/v1/jobs/{job}/resume")
+    done = paused["progress"]["trials"]["completed"]
+    _until(lambda: call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] > done)
+    call("POST", f"/v1/jobs/{job}/finish")
+    ended = service.wait(job, 30)
+    assert (ended["status"], ended["stop_reason"]) == ("succeeded", "finished_by_user")
+    before = ended["progress"]["trials"]["completed"]
+    call("PATCH", f"/v1/jobs/{job}", {"limits": {"trials": before + 8, "time_seconds": 300}})
+    again = service.wait(job, 60)
+    assert again["status"] == "succeeded"
+    assert again["progress"]["trials"]["completed"] > before
+
+
+@pytest.mark.parametrize("victim", ["workers.embedded", "trainer", "app.serve_api"])
+def test_a_kill_in_mid_job_loses_nothing(service: Service, dataset: str, victim: str) -> None:
+    job = service.submit(dataset, TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 14})["id"]
+    _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 3)
+    before = {t["number"]: t["score"] for t in _trials(service, job) if t["status"] == "completed"}
+    for pid in _victims(service, victim):
+        os.kill(pid, signal.SIGKILL)
+    ended = service.wait(job, 90)
+    assert ended["status"] == "succeeded", ended
+    after = {t["number"]: t for t in _trials(service, job)}
+    assert len(after) == 14
+    assert all(after[n]["score"] == score for n, score in before.items())
+    assert ended["progress"]["trials"]["completed"] >= 12
+    events = service.client.call("GET", f"/v1/jobs/{job}/events?limit=100")["data"]
+    assert sum(e["type"] in ("job.succeeded", "job.failed", "job.cancelled") for e in events) <= 1
+
+
+def test_ctrl_c_ends_everything_and_a_new_start_goes_on(tmp_path: Path) -> None:
+    with processes(tmp_path) as service:
+        data = service.client.upload(mixed_csv(tmp_path / "train.csv"))
+        job = service.submit(data["id"], TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 12})["id"]
+        _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 2)
+        service.stop()
+        assert service.pids("") == []
+        service.start()
+        ended = service.wait(job, 60)
+        assert ended["status"] == "succeeded"
+        assert ended["progress"]["trials"]["completed"] >= 10
+    assert service.pids("") == []
+
+
+def _trials(service: Service, job: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = service.client.call("GET", f"/v1/jobs/{job}/trials?limit=100")["data"]
+    return found
+
+
+def _victims(service: Service, what: str) -> list[int]:
+    if what != "trainer":
+        return service.pids(what)
+    # children are forked from a server process: they are the ones that lead a session of their own below it
+    servers = service.pids("forkserver")
+    return [pid for pid in servers if os.getsid(pid) == pid][:1] or servers[-1:]
+
+
+def _until(holds: Any, seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)

@@ -1,0 +1,269 @@
+"""What each kind of claimed work is: where its input comes from, what the child does, where its result goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.storage import Storage
+from assay.search.lifecycle import Phase
+from assay.search.plan import search_seconds_left
+from assay.search.store import Claim, Outcome
+from assay.search.strategies import discover as strategies
+from assay.search.trial import Report, TrialStatus, Verdict
+from workers import rows
+from workers.files import local_copy
+from workers.slot import GRACE, Ended, Gone
+
+if TYPE_CHECKING:
+    from workers.slot import Slot
+
+VALIDATE_SECONDS = 900.0
+PREDICT_SECONDS = 3600.0
+BUILD_SECONDS = 600.0
+INTAKE_MB = 6_000  # memory of the child that reads a foreign file
+FOREVER = 7 * 86_400.0
+PATIENCE = 120.0  # seconds to go on trying to write a result while the database is away
+log = logging.getLogger(__name__)
+
+
+def run(slot: Slot, claim: Claim) -> None:
+    """Do the claimed work and write how it ended.  Raises Gone when it is not ours any more."""
+    kinds: dict[str, Callable[[Slot, Claim], None]] = {
+        "trial": run_trial,
+        "build": run_build,
+        "validate": run_validation,
+        "predict": run_prediction,
+    }
+    kinds[claim.kind](slot, claim)
+
+
+def run_trial(slot: Slot, claim: Claim) -> None:
+    store, storage = slot.worker.store, slot.worker.storage
+    work = rows.job_work(store.engine, claim.ref)
+    snapshot = store.snapshot(claim.ref)
+    left = search_seconds_left(snapshot)
+    limit = min(left, snapshot.limits.trial_seconds or FOREVER, FOREVER)
+    path = slot.scratch / f"trial-{claim.number}.safetensors"
+    judge = _judge(slot, claim)
+    began = time.monotonic()
+    try:
+        answer = slot.ask(
+            claim,
+            "trial",
+            {
+                "problem": _problem(storage, slot.worker.cache, work),
+                "family": claim.payload["family"],
+                "config": claim.payload["config"],
+                "number": claim.number,
+                "seed": (snapshot.seed * 1_000_003 + claim.number) % (2**31 - 1),
+                "path": str(path),
+                "seconds": max(0.1, limit),
+                "device": "cuda" if slot.worker.lane == "gpu" else "cpu",
+            },
+            seconds=max(0.1, limit) + GRACE,
+            memory_mb=snapshot.limits.memory_mb or slot.worker.memory_mb,
+            on_report=judge,
+        )
+    except Ended as end:
+        over = end.code == "timed_out" and left <= (snapshot.limits.trial_seconds or FOREVER)
+        status = TrialStatus.STOPPED if over else TrialStatus.FAILED
+        error = None if over else {"code": end.code, "message": str(end), "traceback": ""}
+        outcome = Outcome(status, seconds=time.monotonic() - began, error=error, log=slot.child.log_tail() if slot.child else "")
+        _write(slot, claim, outcome)
+        return
+    _write(slot, claim, _outcome(slot, answer, path, time.monotonic() - began, left))
+
+
+def run_build(slot: Slot, claim: Claim) -> None:
+    store, storage = slot.worker.store, slot.worker.storage
+    work = rows.job_work(store.engine, claim.ref)
+    snapshot = store.snapshot(claim.ref)
+    final = bool(claim.payload.get("final"))
+    began = time.monotonic()
+    chosen = rows.checkpoints(store.engine, claim.ref, limit=60 if final and work.resolved["ensemble"] else 1)
+    sources = [
+        {"number": c.number, "family": c.family, "score": c.score, "path": str(local_copy(storage, c.blob, c.sha256, slot.worker.cache / "checkpoints"))}
+        for c in chosen
+    ]
+    folder = slot.scratch / f"build-{claim.number}"
+    folder.mkdir()
+    limit = snapshot.limits.time_seconds
+    left = BUILD_SECONDS if limit is None else max(3.0, limit - snapshot.elapsed)
+    try:
+        answer = slot.ask(
+            claim,
+            "build",
+            {
+                "problem": _problem(storage, slot.worker.cache, work),
+                "sources": sources,
+                "folder": str(folder),
+                "ensemble": bool(final and work.resolved["ensemble"]),
+                "formats": work.formats,
+                "info": {"job_id": claim.ref, "name": work.name, "limits": work.limits},
+                "seconds": left,
+            },
+            seconds=BUILD_SECONDS,
+            memory_mb=slot.worker.memory_mb,
+        )
+    except Ended as end:
+        answer = {"failed": {"code": end.code, "message": str(end), "traceback": ""}}
+    if "done" not in answer:
+        error = answer.get("failed") or {"code": "stopped", "message": "the build was stopped"}
+        log.error("build of %s failed: %s", claim.ref, error)
+        _until_written(slot, lambda: store.finish_build(claim, None, time.monotonic() - began, error))
+        return
+    done = answer["done"]
+    bundle, graph = folder / done["bundle"], folder / done["onnx"]
+    if final:
+        slot.worker.safely(lambda: store.enter_phase(claim.ref, Phase.PACKAGING))
+    stored = storage.put_file(bundle), storage.put_file(graph)
+    _until_written(slot, lambda: rows.publish_model(store, claim, work, done, *stored, seconds=time.monotonic() - began))
+
+
+def run_validation(slot: Slot, claim: Claim) -> None:
+    store, storage = slot.worker.store, slot.worker.storage
+    dataset = rows.dataset_work(store.engine, claim.ref)
+    source = local_copy(storage, dataset.blob, dataset.sha256, slot.worker.cache / "uploads")
+    table = slot.scratch / "table.arrow"
+    began = time.monotonic()
+    try:
+        answer = slot.ask(
+            claim,
+            "validate",
+            {"path": str(source), "table": str(table), "name": dataset.filename, "format": dataset.format, "overrides": dataset.overrides},
+            seconds=VALIDATE_SECONDS,
+            memory_mb=slot.worker.memory_mb or INTAKE_MB,
+        )
+    except Ended as end:
+        messages = {
+            "out_of_memory": f"reading the file needed more than {slot.worker.memory_mb or INTAKE_MB} MB of memory; send less at once",
+            "timed_out": f"reading the file took longer than {VALIDATE_SECONDS:.0f} s; send less at once",
+            "crashed": "the file made its reader crash; it is not a readable table",
+        }
+        answer = {"failed": {"code": "unsupported_format", "message": messages[end.code]}}
+    if "done" not in answer:
+        failure = answer.get("failed") or {"code": "unsupported_format", "message": "reading was stopped"}
+        error = {k: failure.get(k) for k in ("code", "message", "row", "column") if failure.get(k) is not None}
+        _until_written(slot, lambda: store.finish_chore(claim, time.monotonic() - began, error))
+        return
+    blob = storage.put_file(table)
+    _until_written(slot, lambda: rows.dataset_ready(store, claim, answer["done"], blob, time.monotonic() - began))
+
+
+def run_prediction(slot: Slot, claim: Claim) -> None:
+    store, storage = slot.worker.store, slot.worker.storage
+    work = rows.prediction_work(store.engine, claim.ref)
+    bundle = local_copy(storage, work.bundle_blob, work.bundle_sha256, slot.worker.cache / "models", ".zip")
+    table = local_copy(storage, work.table_blob, work.table_sha256, slot.worker.cache / "tables", ".arrow")
+    out = slot.scratch / "predictions.csv"
+    began = time.monotonic()
+    try:
+        answer = slot.ask(
+            claim,
+            "predict",
+            {"bundle": str(bundle), "table": str(table), "out": str(out)},
+            seconds=PREDICT_SECONDS,
+            memory_mb=slot.worker.memory_mb,
+        )
+    except Ended as end:
+        answer = {"failed": {"code": end.code, "message": str(end)}}
+    if "done" in answer:
+        fields = {"rows": answer["done"]["rows"], "result_blob": storage.put_file(out).id}
+        _until_written(slot, lambda: store.finish_chore(claim, time.monotonic() - began, **fields))
+    else:
+        failure = answer.get("failed") or {"code": "internal", "message": "the prediction was stopped"}
+        error = {"code": failure["code"], "message": failure["message"]}
+        _until_written(slot, lambda: store.finish_chore(claim, time.monotonic() - began, error))
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _problem(storage: Storage, cache: Path, work: rows.JobWork) -> dict[str, Any]:
+    path = local_copy(storage, work.table_blob, work.table_sha256, cache / "tables", ".arrow")
+    return {"path": str(path), "sha256": work.table_sha256, "resolved": work.resolved}
+
+
+def _judge(slot: Slot, claim: Claim) -> Callable[[int, float], bool]:
+    """Write a report, then ask the strategy whether the trial is worth going on with."""
+    store = slot.worker.store
+    curve: list[Report] = []
+
+    def on_report(step: int, score: float) -> bool:
+        report = Report(step, score)
+        curve.append(report)
+        try:
+            if not store.report(claim, report):
+                slot._keep_lease(claim)  # raises Gone unless only this report came too late
+            return _verdict(slot, claim, report) is Verdict.CONTINUE
+        except Gone:
+            raise
+        except Exception:
+            log.warning("report of trial %s of %s was not written", claim.number, claim.ref, exc_info=True)
+            return True
+
+    return on_report
+
+
+def _verdict(slot: Slot, claim: Claim, report: Report) -> Verdict:
+    from assay.search.advance import history
+
+    snapshot = slot.worker.store.snapshot(claim.ref)
+    trial = next((t for t in snapshot.trials if t.number == claim.number), None)
+    if trial is None:
+        return Verdict.STOP
+    return strategies()[snapshot.strategy].judge(history(snapshot), trial, report)
+
+
+def _outcome(slot: Slot, answer: dict[str, Any], path: Path, seconds: float, left: float) -> Outcome:
+    printed = slot.child.log_tail() if slot.child is not None else ""
+    device = "cuda" if slot.worker.lane == "gpu" else "cpu"
+    if "done" in answer:
+        done = answer["done"]
+        blob = slot.worker.storage.put_file(path)
+        return Outcome(
+            TrialStatus.COMPLETED,
+            score=done["score"],
+            score_std=done["score_std"],
+            fold_scores=tuple(done["fold_scores"]),
+            seconds=done["seconds"],
+            metrics=done["metrics"],
+            predict_ms_per_row=done["predict_ms_per_row"],
+            size_bytes=done["size_bytes"],
+            device=device,
+            log=printed,
+            artifact=str(blob.id),
+        )
+    if "stopped" in answer:
+        return Outcome(TrialStatus.STOPPED, seconds=seconds, device=device, log=printed)
+    failure = answer["failed"]
+    if failure["code"] == "timed_out" and seconds >= left - 0.5:
+        return Outcome(TrialStatus.STOPPED, seconds=seconds, device=device, log=printed)
+    error = {k: failure[k] for k in ("code", "message", "traceback")}
+    return Outcome(TrialStatus.FAILED, seconds=seconds, device=device, log=printed, error=error)
+
+
+def _write(slot: Slot, claim: Claim, outcome: Outcome) -> None:
+    _until_written(slot, lambda: slot.worker.store.finish(claim, outcome))
+
+
+def _until_written(slot: Slot, write: Callable[[], object]) -> None:
+    """Results outlive a database outage: try until it is back, or the lease must have gone to somebody else."""
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if write() is False:
+                log.info("a result came too late and was dropped")
+            return
+        except (KeyError, ValueError):
+            raise
+        except Exception:
+            if time.monotonic() > until or slot.worker.stopping.is_set():
+                raise
+            log.warning("a result could not be written yet; trying again", exc_info=True)
+            time.sleep(0.5)
+

@@ -1,0 +1,168 @@
+"""One worker: slots that claim rows and train in warm children, a dispatcher that plans jobs, and a sweep.
+
+The same supervisor runs in the embedded service and under Celery; only who rings its bell differs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from app.storage import Storage
+from app.store import SqlStore
+from assay import __version__
+from assay.search.advance import advance
+from workers import rows
+from workers.child import Child, prepare_server
+from workers.devices import devices, free_bytes
+from workers.slot import Slot
+
+SWEEP = 2.0  # seconds between sweeps: what a lost ring costs at most
+BACKOFF = 1.0  # seconds to wait after the database failed
+log = logging.getLogger(__name__)
+
+
+class Bell(Protocol):
+    """Something that wakes the worker; a ring that is lost costs one sweep."""
+
+    def wait(self, timeout: float) -> bool: ...
+
+
+class Supervisor:
+    """Runs until `stop` is called.  `store` and `storage` are shared by all its threads."""
+
+    def __init__(
+        self,
+        store: SqlStore,
+        storage: Storage,
+        *,
+        lane: str,
+        slots: int,
+        cache: Path,
+        name: str | None = None,
+        memory_mb: int | None = None,
+    ) -> None:
+        self.store = store
+        self.storage = storage
+        self.lane = lane
+        self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
+        self.cache = cache
+        self.memory_mb = memory_mb
+        self.stopping = threading.Event()
+        self._work = threading.Condition()
+        self._rings = 0
+        self._claimable = 0
+        self._advance_lock = threading.Lock()
+        self.slots = [Slot(self, i) for i in range(slots)]
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Warm the children and begin to claim work.  Returns at once; `ready` tells when a child is warm."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        prepare_server()
+        for slot in self.slots:
+            self._thread(f"slot-{slot.index}", slot.run)
+        self._thread("dispatch", self._dispatch)
+
+    def ready(self, seconds: float) -> bool:
+        """Wait until every slot has a warm child."""
+        until = time.monotonic() + seconds
+        return all(slot.warm.wait(max(0.0, until - time.monotonic())) for slot in self.slots)
+
+    def ring(self) -> None:
+        """There may be something to plan or to claim."""
+        with self._work:
+            self._rings += 1
+            self._claimable += 1
+            self._work.notify_all()
+
+    def rouse(self) -> None:
+        """Wake the slots, not the dispatcher: there is work to claim and nothing to plan."""
+        with self._work:
+            self._claimable += 1
+            self._work.notify_all()
+
+    def wait_to_claim(self, seen: int, timeout: float) -> int:
+        """Block a slot until it was roused after `seen`, or the timeout."""
+        with self._work:
+            self._work.wait_for(lambda: self._claimable != seen or self.stopping.is_set(), timeout)
+            return self._claimable
+
+    def wait_for_work(self, seen: int, timeout: float) -> int:
+        """Block until a ring after the `seen` one, or the timeout.  Returns the newest ring."""
+        with self._work:
+            self._work.wait_for(lambda: self._rings != seen or self.stopping.is_set(), timeout)
+            return self._rings
+
+    def stop(self) -> None:
+        """Give running work back, end all children, leave nothing behind."""
+        self.stopping.set()
+        self.ring()
+        for thread in self._threads:
+            thread.join(15)
+        for slot in self.slots:
+            slot.close()
+        self.safely(lambda: self.store.forget_worker(self.name))
+
+    def new_child(self, threads: int) -> Child:
+        return Child(threads)
+
+    def advance(self, job: str) -> None:
+        """Plan the job's next steps and wake whoever can do them."""
+        with self._advance_lock:  # one planner a process is enough; two only lose races against each other
+            if advance(self.store, job):
+                self.rouse()
+
+    def safely(self, action: Callable[[], object]) -> bool:
+        """Run a database action; an outage is logged and waited out, never fatal."""
+        try:
+            action()
+            return True
+        except Exception:
+            if not self.stopping.is_set():
+                log.exception("worker %s: the database did not answer as expected", self.name)
+                self.stopping.wait(BACKOFF)
+            return False
+
+    def _thread(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _dispatch(self) -> None:
+        """Sweep: put lost work back, advance jobs, tell that this worker lives."""
+        seen = -1
+        while not self.stopping.is_set():
+            self.safely(self._sweep)
+            seen = self.wait_for_work(seen, SWEEP)
+            if not self.stopping.is_set():
+                self.stopping.wait(0.01)  # several rings at once are one
+
+    def _sweep(self) -> None:
+        busy = sum(slot.busy for slot in self.slots)
+        self.store.beat(
+            self.name, lane=self.lane, slots=len(self.slots), busy=busy, devices=devices(self.lane), version=__version__
+        )
+        self.store.reap()
+        under_way, queued = rows.waiting(self.store.engine, self.lane)
+        # as many jobs search at once as there are slots; the others keep their time budget for when it is their turn
+        total = sum(w.slots for w in self.store.workers() if w.lane == self.lane)
+        for job in under_way + queued[: max(0, total - len(under_way))]:
+            try:
+                self.advance(job)
+            except KeyError:
+                continue  # deleted meanwhile
+            except Exception:
+                log.exception("job %s cannot be advanced", job)
+        if rows.has_claimable(self.store.engine, self.lane):
+            self.rouse()
+
+    def free_bytes(self) -> int:
+        return free_bytes(self.lane)

@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser(
-        "serve", formatter_class=plain, help="start the service: API and worker, one command",
+        "serve",
+        formatter_class=plain,
+        help="start the service: API and worker, one command",
         description="Start the API and a worker under one folder.  Ctrl-C ends all of it; jobs go on at the next start.\n\n"
         "With DATABASE_URL and REDIS_URL set, rows live in Postgres and workers are started elsewhere (`assay worker`).\n"
         "Off loopback, API keys are asked for (ASSAY_AUTH=1, the default there): `assay keys create NAME` makes one.",
@@ -54,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.set_defaults(run=_serve)
 
     worker = commands.add_parser(
-        "worker", formatter_class=plain, help="run a worker of a cluster",
+        "worker",
+        formatter_class=plain,
+        help="run a worker of a cluster",
         description="Claim and train work from the database at DATABASE_URL, woken through the broker at REDIS_URL.\n"
         "One worker a machine (or a GPU): it runs --slots trials side by side, each in a process of its own.",
     )
@@ -63,13 +67,18 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--home", type=Path, help="folder for cached data (default ./assay-home)")
     worker.set_defaults(run=_worker)
 
-    migrate = commands.add_parser("migrate", help="bring the database to the newest schema",
-        description="Create or upgrade the tables at DATABASE_URL (or in --home).  Safe to run twice, and by many at once.")
+    migrate = commands.add_parser(
+        "migrate",
+        help="bring the database to the newest schema",
+        description="Create or upgrade the tables at DATABASE_URL (or in --home).  Safe to run twice, and by many at once.",
+    )
     migrate.add_argument("--home", type=Path, help="folder of the embedded database (default ./assay-home)")
     migrate.set_defaults(run=_migrate)
 
     run = commands.add_parser(
-        "run", formatter_class=plain, help="upload a file, search, show the leaderboard, save the model",
+        "run",
+        formatter_class=plain,
+        help="upload a file, search, show the leaderboard, save the model",
         description="One file in, one model out.\n\n"
         "  assay run train.csv --target price --time 60\n"
         "  assay run churn.parquet --target churned --metric log_loss --strategy bohb --out churn.zip\n\n"
@@ -77,20 +86,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("file", type=Path, help="CSV, TSV, Parquet, Arrow, JSONL or XLSX, gz and zip too")
     run.add_argument("--target", required=True, help="the column to predict")
-    run.add_argument("--task", choices=["auto", "classification", "regression"], default="auto", help="kind of problem (default: from the target)")
+    run.add_argument(
+        "--task",
+        choices=["auto", "classification", "regression"],
+        default="auto",
+        help="kind of problem (default: from the target)",
+    )
     run.add_argument("--time", type=float, default=60.0, metavar="SECONDS", help="how long to search (default 60)")
     run.add_argument("--trials", type=int, help="at most so many trials")
-    run.add_argument("--metric", default="auto", help="what to optimise, e.g. roc_auc, log_loss, rmse (default: the usual one)")
+    run.add_argument(
+        "--metric", default="auto", help="what to optimise, e.g. roc_auc, log_loss, rmse (default: the usual one)"
+    )
     run.add_argument("--strategy", default="auto", help="auto, bayesian, genetic, annealing, bohb, portfolio or random")
     run.add_argument("--families", help="only these model families, separated by commas")
     run.add_argument("--seed", type=int, default=0, help="seed of splits and search (default 0)")
     run.add_argument("--out", type=Path, help="where to save the model (default: FILE with .assay.zip)")
-    run.add_argument("--url", default=os.environ.get("ASSAY_URL"), help="a running service (default: $ASSAY_URL, else one of its own)")
+    run.add_argument(
+        "--url",
+        default=os.environ.get("ASSAY_URL"),
+        help="a running service (default: $ASSAY_URL, else one of its own)",
+    )
     run.add_argument("--key", default=os.environ.get("ASSAY_KEY"), help="its API key (default: $ASSAY_KEY)")
     run.add_argument("--home", type=Path, help="folder of a service of its own (default: a temporary one)")
     run.set_defaults(run=_run)
 
-    keys = commands.add_parser("keys", help="make, list and revoke API keys", description="API keys of the database at DATABASE_URL or in --home.")
+    keys = commands.add_parser(
+        "keys",
+        help="make, list and revoke API keys",
+        description="API keys of the database at DATABASE_URL or in --home.",
+    )
     verbs = keys.add_subparsers(required=True, metavar="VERB")
     create = verbs.add_parser("create", help="make a key; it is shown once")
     create.add_argument("name", help="what the key is for")
@@ -100,10 +124,12 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--home", type=Path)
     create.set_defaults(run=_create_key)
     listing = verbs.add_parser("list", help="the keys there are")
+    listing.add_argument("--owner", default="default", help="whose keys (default: default)")
     listing.add_argument("--home", type=Path)
     listing.set_defaults(run=_list_keys)
     revoke = verbs.add_parser("revoke", help="end a key at once")
     revoke.add_argument("id", help="the key's id, key_…")
+    revoke.add_argument("--owner", default="default", help="whose key (default: default)")
     revoke.add_argument("--home", type=Path)
     revoke.set_defaults(run=_revoke_key)
 
@@ -117,7 +143,9 @@ def _serve(args: argparse.Namespace) -> int:
 
     settings = Settings.from_env(home=args.home, host=args.host, port=args.port, root_path=args.root_path)
     if not settings.loopback and "ASSAY_AUTH" not in os.environ:
-        settings = Settings.from_env(home=args.home, host=args.host, port=args.port, root_path=args.root_path, auth=True)
+        settings = Settings.from_env(
+            home=args.home, host=args.host, port=args.port, root_path=args.root_path, auth=True
+        )
     settings.check_exposure()
     return serve(settings, api_only=args.api_only)
 
@@ -133,8 +161,26 @@ def _worker(args: argparse.Namespace) -> int:
     environment["ASSAY_HOME"] = str(settings.home)
     if args.slots:
         environment["ASSAY_SLOTS"] = str(args.slots)
-    command = [sys.executable, "-m", "celery", "-A", "workers.celery_app", "worker", "--pool", "solo", "--queues", args.lane]
-    command += ["--hostname", f"{args.lane}-{os.getpid()}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "workers.celery_app",
+        "worker",
+        "--pool",
+        "solo",
+        "--queues",
+        args.lane,
+    ]
+    command += [
+        "--hostname",
+        f"{args.lane}-{os.getpid()}@%h",
+        "--without-gossip",
+        "--without-mingle",
+        "--loglevel",
+        "WARNING",
+    ]
     os.execve(sys.executable, command, environment)
 
 
@@ -156,12 +202,19 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _create_key(args: argparse.Namespace) -> int:
-    from app.accounts.service import create_key
+    from datetime import timedelta
+
+    from app.accounts.service import SCOPES, create_key
+    from app.clock import utc_now
 
     scopes = [s.strip() for s in args.scopes.split(",") if s.strip()]
+    if not scopes or not set(scopes) <= set(SCOPES):
+        print(f"assay: scopes are {', '.join(SCOPES)}, not {args.scopes!r}", file=sys.stderr)
+        return 2
+    expires = None if args.days is None else utc_now() + timedelta(days=args.days)
     with _engine(args) as engine:
-        key = create_key(engine, name=args.name, owner=args.owner, scopes=scopes, days=args.days)
-    print(f"{key.secret}\n\nid {key.id}; keep it now, it is not shown again", file=sys.stdout)
+        key, secret = create_key(engine, utc_now, owner=args.owner, name=args.name, scopes=scopes, expires_at=expires)
+    print(f"{secret}\n\nid {key['id']}; keep it now, it is not shown again")
     return 0
 
 
@@ -169,7 +222,7 @@ def _list_keys(args: argparse.Namespace) -> int:
     from app.accounts.service import list_keys
 
     with _engine(args) as engine:
-        for key in list_keys(engine):
+        for key in list_keys(engine, args.owner, None, 1000):
             state = "revoked" if key.revoked_at else "active"
             print(f"{key.id}  {key.prefix}…  {key.owner}  {','.join(key.scopes)}  {state}  {key.name}")
     return 0
@@ -177,10 +230,14 @@ def _list_keys(args: argparse.Namespace) -> int:
 
 def _revoke_key(args: argparse.Namespace) -> int:
     from app.accounts.service import revoke_key
+    from app.clock import utc_now
+    from app.errors import ApiError
 
     with _engine(args) as engine:
-        if not revoke_key(engine, args.id):
-            print(f"assay: there is no active key {args.id}", file=sys.stderr)
+        try:
+            revoke_key(engine, utc_now, args.owner, args.id)
+        except ApiError as error:
+            print(f"assay: {error.detail}", file=sys.stderr)
             return 1
     return 0
 
@@ -213,7 +270,11 @@ class _engine:
 def start_service(home: Path, log: Path, *, port: int) -> subprocess.Popen[bytes]:
     """`assay serve` as a child process, its output in a log file."""
     command = [sys.executable, "-m", "app.cli", "serve", "--home", str(home), "--port", str(port)]
-    environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "ASSAY_DATABASE_URL", "ASSAY_REDIS_URL")}
+    environment = {
+        k: v
+        for k, v in os.environ.items()
+        if k not in ("DATABASE_URL", "REDIS_URL", "ASSAY_DATABASE_URL", "ASSAY_REDIS_URL")
+    }
     with log.open("wb") as out:
         return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
 

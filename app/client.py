@@ -76,19 +76,32 @@ class Client:
 
     def upload(self, path: Path, name: str | None = None, content_type: str | None = None) -> dict[str, Any]:
         """Send a file and wait until it is read.  Raises ApiError when it cannot be."""
-        kind = content_type or MEDIA.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        kind = (
+            content_type
+            or MEDIA.get(path.suffix.lower())
+            or mimetypes.guess_type(path.name)[0]
+            or "application/octet-stream"
+        )
         with path.open("rb") as f:
             dataset = self._send(f, name or path.name, kind)
         while dataset["status"] == "validating":
             dataset = self.call("GET", f"/v1/datasets/{dataset['id']}?wait=30")
         if dataset["status"] == "failed":
-            raise ApiError(422, {"detail": (dataset["error"] or {}).get("message", "the file cannot be read"), **(dataset["error"] or {})})
+            raise ApiError(
+                422,
+                {
+                    "detail": (dataset["error"] or {}).get("message", "the file cannot be read"),
+                    **(dataset["error"] or {}),
+                },
+            )
         return dataset
 
     def _send(self, body: IO[bytes], name: str, kind: str) -> dict[str, Any]:
         from urllib.parse import quote
 
-        answer: dict[str, Any] = self.call("POST", f"/v1/datasets?name={quote(name)}", body, content_type=kind, timeout=3600)
+        answer: dict[str, Any] = self.call(
+            "POST", f"/v1/datasets?name={quote(name)}", body, content_type=kind, timeout=3600
+        )
         return answer
 
     def follow(self, job_id: str, wait: float = 1.0) -> Iterator[dict[str, Any]]:
@@ -102,7 +115,9 @@ class Client:
 
     def download(self, model_id: str, path: Path, format: str = "bundle") -> Path:
         """Save a model's file."""
-        data = self.call("GET", f"/v1/models/{model_id}/download?format={format}", accept="application/octet-stream", timeout=600)
+        data = self.call(
+            "GET", f"/v1/models/{model_id}/download?format={format}", accept="application/octet-stream", timeout=600
+        )
         path.write_bytes(data)
         return path
 

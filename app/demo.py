@@ -31,7 +31,14 @@ def _demo(folder: Path) -> int:
         console.print(f"service at {client.url}")
         dataset = client.upload(train)
         args = argparse.Namespace(
-            file=train, target="diagnosis", metric="auto", time=SECONDS, trials=None, strategy="auto", families=None, seed=0
+            file=train,
+            target="diagnosis",
+            metric="auto",
+            time=SECONDS,
+            trials=None,
+            strategy="auto",
+            families=None,
+            seed=0,
         )
         job = client.call("POST", "/v1/jobs", request_of(args, dataset["id"], "classification"))
         console.print(f"[dim]POST /v1/jobs[/] -> {job['id']}")
@@ -42,10 +49,14 @@ def _demo(folder: Path) -> int:
         model_id = job["best"]["model_id"]
         bundle = client.download(model_id, folder / "model.zip")
         console.print(f"downloaded {bundle.name}: {bundle.stat().st_size / 1e3:.0f} kB")
-        answer = client.call("POST", f"/v1/models/{model_id}/predict", test.read_bytes(), content_type="text/csv", accept="text/csv")
+        answer = client.call(
+            "POST", f"/v1/models/{model_id}/predict", test.read_bytes(), content_type="text/csv", accept="text/csv"
+        )
     service = [row["prediction"] for row in csv.DictReader(answer.decode().splitlines())]
     code = "import sys, assay; print('\\n'.join(map(str, assay.load(sys.argv[1]).predict(sys.argv[2]))))"
-    out = subprocess.run([sys.executable, "-c", code, str(bundle), str(test)], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(bundle), str(test)], capture_output=True, text=True, check=True
+    )
     local = out.stdout.split()
     right = sum(a == b for a, b in zip(local, truth, strict=True))
     console.print(f"the downloaded file, loaded in a new process, is right on {right} of {len(truth)} unseen rows")

@@ -255,7 +255,9 @@ async def _database(request: Request, error: Exception) -> Response:
 
 def _unavailable(scope: Mapping[str, Any], error: BaseException) -> Response:
     log.warning("the database does not answer: %s", type(error).__name__)
-    detail = "the database does not answer; nothing was changed by this request unless it was answered before, so repeat it"
+    detail = (
+        "the database does not answer; nothing was changed by this request unless it was answered before, so repeat it"
+    )
     return problem(scope, "capacity_unavailable", detail, headers={"Retry-After": "1"})
 
 

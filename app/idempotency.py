@@ -100,9 +100,7 @@ class Slot:
 
     def release(self) -> None:
         with transaction(self._engine) as connection:
-            connection.execute(
-                delete(_T).where(*self._where, _T.c.status == 0, _T.c.created_at == self._claimed_at)
-            )
+            connection.execute(delete(_T).where(*self._where, _T.c.status == 0, _T.c.created_at == self._claimed_at))
 
 
 class Fingerprint:

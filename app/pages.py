@@ -11,7 +11,9 @@ from app.errors import ApiError, Fault
 
 T = TypeVar("T")
 Limit = Annotated[int, Query(ge=1, le=100, description="How many to answer at most.")]
-After = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_]{1,100}$", description="The `next_after` of the page before.")]
+After = Annotated[
+    str | None, Query(pattern=r"^[A-Za-z0-9_]{1,100}$", description="The `next_after` of the page before.")
+]
 
 
 def page(rows: Sequence[T], limit: int, to_json: Callable[[T], Any], cursor: Callable[[T], Any]) -> dict[str, Any]:

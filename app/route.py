@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from fastapi.dependencies.utils import get_flat_dependant
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
@@ -30,7 +30,7 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner = super().get_route_handler()
-        names = frozenset(p.alias for p in get_flat_dependant(self.dependant).query_params)
+        names = frozenset(query_names(self.dependant))
         scope = scope_of(self)
         posts = "POST" in self.methods
 
@@ -52,6 +52,12 @@ class Route(APIRoute):
             return await inner(request)
 
         return handle
+
+
+def query_names(dependant: Dependant) -> set[str]:
+    """Names of all query parameters of an endpoint and of what it depends on."""
+    names = {p.alias for p in dependant.query_params}
+    return names.union(*(query_names(d) for d in dependant.dependencies))
 
 
 def scope_of(route: APIRoute) -> str:

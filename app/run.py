@@ -101,7 +101,9 @@ def _search(client: Client, args: argparse.Namespace) -> int:
     shown = "  ".join(f"{k} {v:.4g}" for k, v in sorted((model["test_metrics"] or {}).items()))
     if shown:
         console.print(f"on rows that no search saw: {shown}")
-    console.print(f"saved [bold]{out}[/] ({model['size_bytes'] / 1e6:.1f} MB).  In Python: assay.load({str(out)!r}).predict(rows)")
+    console.print(
+        f"saved [bold]{out}[/] ({model['size_bytes'] / 1e6:.1f} MB).  In Python: assay.load({str(out)!r}).predict(rows)"
+    )
     return 0
 
 

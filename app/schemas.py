@@ -42,7 +42,9 @@ class Page(Answer, Generic[T]):
 class FaultShape(Answer):
     """One thing wrong with a request."""
 
-    pointer: str = Field(description="JSON pointer into the body, or `?name`, `header:Name`.", examples=["/task/target"])
+    pointer: str = Field(
+        description="JSON pointer into the body, or `?name`, `header:Name`.", examples=["/task/target"]
+    )
     code: str
     message: str
 

@@ -34,7 +34,9 @@ class Process:
 
     def start(self) -> None:
         # a session of its own: Ctrl-C in the terminal reaches the parent alone, which ends its children in order
-        self.process = subprocess.Popen(self.command, env=self.environment, pass_fds=self.pass_fds, start_new_session=True)
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, pass_fds=self.pass_fds, start_new_session=True
+        )
 
     def died(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -68,10 +70,21 @@ def serve(settings: Settings, *, api_only: bool = False) -> int:
     migrate(settings.database_url)
     listener = _listen(settings)
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "ASSAY_HOME": str(settings.home)}
-    environment |= {"ASSAY_HOST": settings.host, "ASSAY_PORT": str(settings.port), "ASSAY_ROOT_PATH": settings.root_path}
+    environment |= {
+        "ASSAY_HOST": settings.host,
+        "ASSAY_PORT": str(settings.port),
+        "ASSAY_ROOT_PATH": settings.root_path,
+    }
     environment |= {"ASSAY_AUTH": "1" if settings.auth else "0"}
+    if api_only:
+        environment["ASSAY_LANES"] = "none"
     children = [
-        Process("api", [sys.executable, "-m", "app.serve_api", "--fd", str(listener.fileno())], environment, (listener.fileno(),))
+        Process(
+            "api",
+            [sys.executable, "-m", "app.serve_api", "--fd", str(listener.fileno())],
+            environment,
+            (listener.fileno(),),
+        )
     ]
     if not api_only and settings.redis_url is None:
         command = [sys.executable, "-m", "workers.embedded", "--home", str(settings.home)]
@@ -93,7 +106,10 @@ def serve(settings: Settings, *, api_only: bool = False) -> int:
         time.sleep(0.1)
         for child in children:
             if child.died() and not stopping:
-                print(f"assay: {child.name} ended with {child.process.returncode if child.process else '?'}; starting it again", file=sys.stderr)
+                print(
+                    f"assay: {child.name} ended with {child.process.returncode if child.process else '?'}; starting it again",
+                    file=sys.stderr,
+                )
                 if child.hopeless():
                     print(f"assay: {child.name} does not stay up; giving up", file=sys.stderr)
                     stopping, code = True, 1
@@ -117,7 +133,9 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener = socket.create_server((settings.host, settings.port), family=family, backlog=512)
     except OSError as error:
-        raise SystemExit(f"assay: cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port") from None
+        raise SystemExit(
+            f"assay: cannot listen on {settings.host}:{settings.port}: {error.strerror}; choose another --port"
+        ) from None
     listener.set_inheritable(True)
     return listener
 

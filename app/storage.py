@@ -209,7 +209,9 @@ class Writer:
             blob = self._found(sha256) or self._sealed(sha256)
         self._done = True
         if blob.id != self.blob_id:
-            with suppress(IntegrityError):  # an upload still refers to it: it is collected once that refers to the other
+            with suppress(
+                IntegrityError
+            ):  # an upload still refers to it: it is collected once that refers to the other
                 _drop(self._engine, self.blob_id)
         return blob
 

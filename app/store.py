@@ -220,9 +220,7 @@ class SqlStore:
         with self._writing(connection) as open_connection:
             return chores.add(open_connection, kind, ref, self._clock(), number, lane=lane, priority=priority)
 
-    def finish_chore(
-        self, claim: Claim, seconds: float, error: Mapping[str, Any] | None = None, **fields: Any
-    ) -> bool:
+    def finish_chore(self, claim: Claim, seconds: float, error: Mapping[str, Any] | None = None, **fields: Any) -> bool:
         """End a validation or a prediction, once, and write `fields` to the row it served.
 
         That row becomes ready or succeeded, with an error failed.  False: the claim is lost and nothing was written.

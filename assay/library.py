@@ -227,7 +227,9 @@ def _load(data: Any) -> Loaded:
             raise DataError(f"there is no file {path}", file=str(path))
         return read(path)
     if type(data).__module__.split(".")[0] == "pandas":
-        return Loaded(Table.from_pandas(data), {})
+        from assay.data.readers import from_pandas
+
+        return from_pandas(data)
     raise DataError(f"fit reads a path, a pandas DataFrame or a Table, not {type(data).__name__}")
 
 

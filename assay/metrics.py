@@ -108,11 +108,11 @@ def _confusion(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None) -> np.nd
     """(true, predicted) weighted counts, (k, k)."""
     k = p.shape[1]
     w = np.ones(len(y)) if weight is None else weight
-    return np.bincount(y * k + p.argmax(axis=1), weights=w, minlength=k * k).reshape(k, k)
+    return np.asarray(np.bincount(y * k + p.argmax(axis=1), weights=w, minlength=k * k).reshape(k, k))
 
 
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.divide(a, b, out=np.zeros_like(a, dtype=np.float64), where=b > 0)
+    return np.asarray(np.divide(a, b, out=np.zeros_like(a, dtype=np.float64), where=b > 0))
 
 
 def _balanced_accuracy(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None) -> float:
@@ -221,7 +221,9 @@ def _r2(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None) -> float:
 def _explained_variance(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None) -> float:
     error = y - p[:, 0]
     spread = _mean((y - np.average(y, weights=weight)) ** 2, weight)
-    return 1.0 - _mean((error - np.average(error, weights=weight)) ** 2, weight) / spread if spread > 0 else float("nan")
+    return (
+        1.0 - _mean((error - np.average(error, weights=weight)) ** 2, weight) / spread if spread > 0 else float("nan")
+    )
 
 
 def _max_error(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None) -> float:

@@ -126,7 +126,7 @@ class Resolved:
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Resolved:
         known = {f.name for f in fields(Resolved)}
-        body = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        body: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
         body["left_out"] = tuple((e["column"], e["reason"]) for e in data["left_out"])
         return Resolved(**body)
 
@@ -160,9 +160,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
     check_numbers(spec)
     tasks = discover()
     if spec.task.type not in tasks:
-        raise SpecError(
-            f"{spec.task.type!r} is not a task type here; known: {', '.join(tasks)}", pointer="/task/type"
-        )
+        raise SpecError(f"{spec.task.type!r} is not a task type here; known: {', '.join(tasks)}", pointer="/task/type")
     return tasks[spec.task.type].resolve(spec, profile)
 
 
@@ -192,13 +190,16 @@ def check_numbers(spec: JobSpec) -> None:
         if value is None or f.name == "target_score":
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise SpecError(f"limits.{f.name} must be a positive number or null, not {value!r}", pointer=f"/limits/{f.name}")
+            raise SpecError(
+                f"limits.{f.name} must be a positive number or null, not {value!r}", pointer=f"/limits/{f.name}"
+            )
     if spec.limits.time_seconds is None and spec.limits.trials is None:
         raise SpecError("give the job an end: limits.time_seconds or limits.trials", pointer="/limits")
     v = spec.validation
     if v.method not in ("auto", "cv", "holdout", "group", "time"):
         raise SpecError(
-            f"{v.method!r} is not a validation method; known: auto, cv, holdout, group, time", pointer="/validation/method"
+            f"{v.method!r} is not a validation method; known: auto, cv, holdout, group, time",
+            pointer="/validation/method",
         )
     if v.folds is not None and not 2 <= v.folds <= 50:
         raise SpecError(f"validation.folds must lie between 2 and 50, not {v.folds!r}", pointer="/validation/folds")
@@ -220,7 +221,9 @@ def pick_families(spec: JobSpec, n_rows: int, n_features: int, n_classes: int = 
 
     known = for_task(spec.task.type)
     if not known:
-        raise SpecError(f"no installed family serves {spec.task.type!r}", pointer="/task/type", code="capacity_unavailable")
+        raise SpecError(
+            f"no installed family serves {spec.task.type!r}", pointer="/task/type", code="capacity_unavailable"
+        )
     if spec.search.families is None:
         shape = Shape(n_rows, n_features, n_classes)
         return tuple(sorted(known, key=lambda name: known[name].cost(known[name].Config(), shape).seconds))
@@ -228,9 +231,7 @@ def pick_families(spec: JobSpec, n_rows: int, n_features: int, n_classes: int = 
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=1)
             hint = f"closest: {close[0]!r}" if close else f"known: {', '.join(known)}"
-            raise SpecError(
-                f"{name!r} is not a family for {spec.task.type}; {hint}", pointer=f"/search/families/{i}"
-            )
+            raise SpecError(f"{name!r} is not a family for {spec.task.type}; {hint}", pointer=f"/search/families/{i}")
     if not spec.search.families:
         raise SpecError("search.families is empty; name one or leave it out for all", pointer="/search/families")
     return tuple(dict.fromkeys(spec.search.families))

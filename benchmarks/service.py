@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         found["trials"] = {"embedded, 2 slots": throughput(args.trials, args.runs)}
         if not args.no_postgres:
             with servers() as environment:
-                found["trials"]["postgres + redis, 2 workers"] = throughput(args.trials, args.runs, environment, workers=2)
+                found["trials"]["postgres + redis, 2 workers"] = throughput(
+                    args.trials, args.runs, environment, workers=2
+                )
     if args.only != "trials":
         found["reads"] = {"sqlite": reads(args.runs)}
         if not args.no_postgres:
@@ -72,7 +74,10 @@ def throughput(trials: int, runs: int, environment: Mapping[str, str] | None = N
     from tests.e2e.service import mixed_csv, processes
 
     rates = []
-    with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder, processes(Path(folder), environment, workers) as service:
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-bench-") as folder,
+        processes(Path(folder), environment, workers) as service,
+    ):
         data = service.client.upload(mixed_csv(Path(folder) / "train.csv", n=200))
         for seed in range(runs):
             job = service.submit(
@@ -110,13 +115,13 @@ def reads(runs: int, database_url: str | None = None) -> dict[str, list[float]]:
 
 def bare_app() -> Any:
     """The real application with one more route: the least that reads a row by its primary key."""
+    from fastapi import FastAPI
     from sqlalchemy import select
 
     from app.config import Settings
     from app.db.engine import make_engine
     from app.db.tables import JobRow
     from app.main import create_app
-    from fastapi import FastAPI
 
     settings = Settings.from_env()
     engine = make_engine(settings.database_url)
@@ -152,7 +157,18 @@ def _serve_both(folder: Path, database_url: str | None) -> tuple[Any, int, str]:
     job = _insert_job(store, Limits())
     port = _free_port()
     environment = {**os.environ, "ASSAY_DATABASE_URL": url, "ASSAY_HOME": str(folder), "ASSAY_LOG_LEVEL": "warning"}
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.service:bare_app", "--factory", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+    command = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "benchmarks.service:bare_app",
+        "--factory",
+        "--port",
+        str(port),
+        "--no-access-log",
+        "--log-level",
+        "warning",
+    ]
     process = subprocess.Popen(command, env=environment)
     client = Client(f"http://127.0.0.1:{port}")
     for _ in range(300):
@@ -175,10 +191,34 @@ def _insert_job(store: Any, limits: Any) -> str:
     dataset = new_id("ds")
     now = utc_now()
     with session(store.engine) as s:
-        s.add(DatasetRow(id=dataset, owner="default", name="bench", status="ready", kind="table", rows=100, created_at=now, updated_at=now))
-    resolved = {"task": "classification", "kind": "binary", "target": "y", "metric": "roc_auc", "greater_is_better": True, "strategy": "auto"}
+        s.add(
+            DatasetRow(
+                id=dataset,
+                owner="default",
+                name="bench",
+                status="ready",
+                kind="table",
+                rows=100,
+                created_at=now,
+                updated_at=now,
+            )
+        )
+    resolved = {
+        "task": "classification",
+        "kind": "binary",
+        "target": "y",
+        "metric": "roc_auc",
+        "greater_is_better": True,
+        "strategy": "auto",
+    }
     job: str = store.create_job(
-        owner="default", name="bench", dataset_id=dataset, request={"dataset_id": dataset}, resolved=resolved, spaces={}, limits=limits
+        owner="default",
+        name="bench",
+        dataset_id=dataset,
+        request={"dataset_id": dataset},
+        resolved=resolved,
+        spaces={},
+        limits=limits,
     )
     return job
 
@@ -201,7 +241,10 @@ def _load(port: int, path: str, seconds: float) -> float:
     import subprocess
 
     out = subprocess.run(
-        [sys.executable, "-c", code, str(port), path, str(seconds), str(CLIENTS)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(port), path, str(seconds), str(CLIENTS)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return float(out.stdout)
 
@@ -227,17 +270,28 @@ def _machine() -> str:
 
 def _report(found: Mapping[str, Any]) -> str:
     lines = [f"# What the service costs, {found['at']}", "", f"{found['machine']}.  Median [smallest, largest].", ""]
-    figure: Callable[[list[float]], str] = lambda v: f"{statistics.median(v):.1f} [{min(v):.1f}, {max(v):.1f}]"
+
+    def figure(v: list[float]) -> str:
+        return f"{statistics.median(v):.1f} [{min(v):.1f}, {max(v):.1f}]"
+
     if "trials" in found:
         lines += ["| trials of no work | per second |", "|---|---|"]
         lines += [f"| {name} | {figure(values)} |" for name, values in found["trials"].items()] + [""]
     if "reads" in found:
-        lines += ["| one row by its primary key | GET /v1/jobs/{id}, 1/s | bare endpoint, 1/s | ratio, pair by pair |", "|---|---|---|---|"]
+        lines += [
+            "| one row by its primary key | GET /v1/jobs/{id}, 1/s | bare endpoint, 1/s | ratio, pair by pair |",
+            "|---|---|---|---|",
+        ]
         for name, r in found["reads"].items():
             ratios = [a / b for a, b in zip(r["job"], r["bare"], strict=True)]
             spread = f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]"
             lines.append(f"| {name} | {figure(r['job'])} | {figure(r['bare'])} | {spread} |")
-    return "\n".join(lines) + "\n\nRaw: `" + json.dumps({k: v for k, v in found.items() if k in ("trials", "reads")}) + "`\n"
+    return (
+        "\n".join(lines)
+        + "\n\nRaw: `"
+        + json.dumps({k: v for k, v in found.items() if k in ("trials", "reads")})
+        + "`\n"
+    )
 
 
 if __name__ == "__main__":

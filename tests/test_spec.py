@@ -101,7 +101,9 @@ def test_a_plan_survives_json() -> None:
         ({"task": {"type": "classification", "target": "grade", "positive_class": "a"}}, "/task/positive_class", "validation_error", "two classes"),
     ],
 )  # fmt: skip
-def test_a_refusal_names_the_place_and_the_way_out(request_: dict[str, Any], pointer: str, code: str, says: str) -> None:
+def test_a_refusal_names_the_place_and_the_way_out(
+    request_: dict[str, Any], pointer: str, code: str, says: str
+) -> None:
     with pytest.raises(SpecError) as caught:
         resolve(JobSpec.from_json(request_), PROFILE)
     assert (caught.value.pointer, caught.value.code) == (pointer, code)

@@ -51,7 +51,7 @@ def wake() -> None:
 @signals.worker_ready.connect
 def _start(**_: Any) -> None:
     global _worker
-    configure(settings)
+    configure(settings.log_format, settings.log_level.upper())
     lane = os.environ.get("ASSAY_LANE", "cpu")
     engine = make_engine(settings.database_url)
     slots = int(os.environ.get("ASSAY_SLOTS") or settings.slots or (1 if lane == "gpu" else cores()))

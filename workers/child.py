@@ -19,7 +19,11 @@ SECRETS = ("DATABASE_URL", "REDIS_URL", "ASSAY_KEY", "ASSAY_DATABASE_URL", "ASSA
 
 def prepare_server(preload: bool = True) -> None:
     """Start the process that children are forked from: libraries imported, no thread pool touched, no secrets known."""
-    hidden = {k: os.environ.pop(k) for k in (*SECRETS, *(k for k in os.environ if "PASSWORD" in k or "SECRET" in k)) if k in os.environ}
+    hidden = {
+        k: os.environ.pop(k)
+        for k in (*SECRETS, *(k for k in os.environ if "PASSWORD" in k or "SECRET" in k))
+        if k in os.environ
+    }
     try:
         if preload:
             _context.set_forkserver_preload(trainer.PRELOAD)

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     parent = os.getppid()
     die_with(parent)
     settings = Settings.from_env(home=args.home)
-    configure(settings)
+    configure(settings.log_format, settings.log_level.upper())
     engine = make_engine(settings.database_url)
     store = SqlStore(engine)
     expire_leases(engine, args.lane)  # one worker serves a home: whatever others held, they died with it

@@ -17,7 +17,6 @@ from app.storage import Blob
 from app.store import SqlStore
 from assay.search.store import Claim
 
-
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -64,8 +63,13 @@ def job_work(engine: Engine, job: str) -> JobWork:
     """Raises KeyError when the job, or its data, is gone."""
     query = (
         select(
-            JobRow.name, JobRow.owner, JobRow.resolved, JobRow.limits, DatasetRow.formats,
-            DatasetRow.table_blob, DatasetRow.table_sha256,
+            JobRow.name,
+            JobRow.owner,
+            JobRow.resolved,
+            JobRow.limits,
+            DatasetRow.formats,
+            DatasetRow.table_blob,
+            DatasetRow.table_sha256,
         )
         .join(DatasetRow, DatasetRow.id == JobRow.dataset_id)
         .where(JobRow.id == job)
@@ -95,7 +99,12 @@ def checkpoints(engine: Engine, job: str, limit: int) -> list[Checkpoint]:
 
 def dataset_work(engine: Engine, dataset: str) -> DatasetWork:
     query = select(
-        DatasetRow.content_blob, DatasetRow.sha256, DatasetRow.filename, DatasetRow.name, DatasetRow.format, DatasetRow.overrides
+        DatasetRow.content_blob,
+        DatasetRow.sha256,
+        DatasetRow.filename,
+        DatasetRow.name,
+        DatasetRow.format,
+        DatasetRow.overrides,
     ).where(DatasetRow.id == dataset)
     with transaction(engine, read_only=True) as connection:
         row = connection.execute(query).one_or_none()
@@ -166,9 +175,10 @@ def expire_leases(engine: Engine, lane: str) -> None:
     """
     now = utc_now()
     with transaction(engine) as connection:
-        for rows in (TrialRow, ChoreRow):
-            mine = (rows.lane == lane, rows.status == "running")
-            connection.execute(update(rows).where(*mine).values(lease_until=now))
+        in_lane = TrialRow.job_id.in_(select(JobRow.id).where(JobRow.lane == lane))
+        connection.execute(update(TrialRow).where(in_lane, TrialRow.status == "running").values(lease_until=now))
+        mine = (ChoreRow.lane == lane, ChoreRow.status == "running")
+        connection.execute(update(ChoreRow).where(*mine).values(lease_until=now))
         connection.execute(update(WorkerRow).where(WorkerRow.lane == lane).values(seen_at=LONG_AGO))
 
 
@@ -185,8 +195,7 @@ def waiting(engine: Engine, lane: str) -> tuple[list[str], list[str]]:
 def has_claimable(engine: Engine, lane: str) -> bool:
     """Whether some trial or chore of a lane waits to be claimed."""
     with transaction(engine, read_only=True) as connection:
-        for rows in (ChoreRow, TrialRow):
-            query = select(rows.status).where(rows.lane == lane, rows.status == "queued").limit(1)
-            if connection.execute(query).first() is not None:
-                return True
-    return False
+        chore = select(ChoreRow.id).where(ChoreRow.lane == lane, ChoreRow.status == "queued").limit(1)
+        claimable = (JobRow.lane == lane, JobRow.n_queued > 0, JobRow.status.in_(["queued", "running"]))
+        trial = select(JobRow.id).where(*claimable).limit(1)
+        return any(connection.execute(query).first() is not None for query in (chore, trial))

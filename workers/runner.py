@@ -72,7 +72,9 @@ def run_trial(slot: Slot, claim: Claim) -> None:
         over = end.code == "timed_out" and left <= (snapshot.limits.trial_seconds or FOREVER)
         status = TrialStatus.STOPPED if over else TrialStatus.FAILED
         error = None if over else {"code": end.code, "message": str(end), "traceback": ""}
-        outcome = Outcome(status, seconds=time.monotonic() - began, error=error, log=slot.child.log_tail() if slot.child else "")
+        outcome = Outcome(
+            status, seconds=time.monotonic() - began, error=error, log=slot.child.log_tail() if slot.child else ""
+        )
         _write(slot, claim, outcome)
         return
     _write(slot, claim, _outcome(slot, answer, path, time.monotonic() - began, left))
@@ -86,7 +88,12 @@ def run_build(slot: Slot, claim: Claim) -> None:
     began = time.monotonic()
     chosen = rows.checkpoints(store.engine, claim.ref, limit=60 if final and work.resolved["ensemble"] else 1)
     sources = [
-        {"number": c.number, "family": c.family, "score": c.score, "path": str(local_copy(storage, c.blob, c.sha256, slot.worker.cache / "checkpoints"))}
+        {
+            "number": c.number,
+            "family": c.family,
+            "score": c.score,
+            "path": str(local_copy(storage, c.blob, c.sha256, slot.worker.cache / "checkpoints")),
+        }
         for c in chosen
     ]
     folder = slot.scratch / f"build-{claim.number}"
@@ -121,7 +128,9 @@ def run_build(slot: Slot, claim: Claim) -> None:
     if final:
         slot.worker.safely(lambda: store.enter_phase(claim.ref, Phase.PACKAGING))
     stored = storage.put_file(bundle), storage.put_file(graph)
-    _until_written(slot, lambda: rows.publish_model(store, claim, work, done, *stored, seconds=time.monotonic() - began))
+    _until_written(
+        slot, lambda: rows.publish_model(store, claim, work, done, *stored, seconds=time.monotonic() - began)
+    )
 
 
 def run_validation(slot: Slot, claim: Claim) -> None:
@@ -134,7 +143,13 @@ def run_validation(slot: Slot, claim: Claim) -> None:
         answer = slot.ask(
             claim,
             "validate",
-            {"path": str(source), "table": str(table), "name": dataset.filename, "format": dataset.format, "overrides": dataset.overrides},
+            {
+                "path": str(source),
+                "table": str(table),
+                "name": dataset.filename,
+                "format": dataset.format,
+                "overrides": dataset.overrides,
+            },
             seconds=VALIDATE_SECONDS,
             memory_mb=slot.worker.memory_mb or INTAKE_MB,
         )
@@ -266,4 +281,3 @@ def _until_written(slot: Slot, write: Callable[[], object]) -> None:
                 raise
             log.warning("a result could not be written yet; trying again", exc_info=True)
             time.sleep(0.5)
-

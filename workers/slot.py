@@ -125,7 +125,9 @@ class Slot:
             except (EOFError, OSError):
                 code, tail = child.exit_code, child.log_tail(2000).strip()
                 self._drop_child()
-                raise Ended("crashed", f"the training process died with exit code {code}" + (f": {tail[-500:]}" if tail else "")) from None
+                raise Ended(
+                    "crashed", f"the training process died with exit code {code}" + (f": {tail[-500:]}" if tail else "")
+                ) from None
             now = time.monotonic()
             if message is not None and message.get("id") == request:
                 if "report" not in message:
@@ -164,7 +166,9 @@ class Slot:
         try:
             mine = self.worker.store.renew(claim)
         except Exception:
-            log.warning("the lease of %s %s/%s could not be renewed", claim.kind, claim.ref, claim.number, exc_info=True)
+            log.warning(
+                "the lease of %s %s/%s could not be renewed", claim.kind, claim.ref, claim.number, exc_info=True
+            )
             return
         if not mine:
             self._drop_child()

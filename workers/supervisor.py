@@ -139,6 +139,8 @@ class Supervisor:
     def _dispatch(self) -> None:
         """Sweep: put lost work back, advance jobs, tell that this worker lives."""
         seen = -1
+        while not self.stopping.is_set() and not self.ready(0.5):
+            continue  # to be counted as alive means to be able to work at once
         while not self.stopping.is_set():
             self.safely(self._sweep)
             seen = self.wait_for_work(seen, SWEEP)

@@ -164,7 +164,11 @@ class Work:
         from assay.data.intake import intake
 
         return intake(
-            Path(request["path"]), Path(request["table"]), name=request["name"], format=request["format"], overrides=request["overrides"]
+            Path(request["path"]),
+            Path(request["table"]),
+            name=request["name"],
+            format=request["format"],
+            overrides=request["overrides"],
         )
 
     def predict(self, request: dict[str, Any]) -> dict[str, Any]:

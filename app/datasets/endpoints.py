@@ -134,13 +134,17 @@ async def _from_upload(request: Request, services: Live, caller: Caller, name: s
     try:
         asked = DatasetFromUpload.model_validate(orjson.loads(await request.body()))
     except orjson.JSONDecodeError as error:
-        raise ApiError("validation_error", f"the body is not JSON: {error}; send a JSON dataset with ?format=json") from None
+        raise ApiError(
+            "validation_error", f"the body is not JSON: {error}; send a JSON dataset with ?format=json"
+        ) from None
     except ValidationError as error:
         faults = [Fault("/" + "/".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors()]
         hint = "send {name, upload_id}, or the dataset itself with ?format=json"
         raise ApiError("validation_error", f"{faults[0].pointer}: {faults[0].message}; {hint}", errors=faults) from None
     if asked.url is not None:
-        raise ApiError("source_not_allowed", "this server does not fetch datasets from addresses; send the bytes themselves")
+        raise ApiError(
+            "source_not_allowed", "this server does not fetch datasets from addresses; send the bytes themselves"
+        )
     if asked.upload_id is None:
         fault = Fault("/upload_id", "missing", "is needed and missing")
         raise ApiError("validation_error", "/upload_id: is needed and missing", errors=[fault])
@@ -188,7 +192,8 @@ async def get_dataset(
     caller: Caller,
     dataset_id: DatasetId,
     wait: Annotated[
-        float, Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the next change, or for the end of the reading.")
+        float,
+        Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the next change, or for the end of the reading."),
     ] = 0,
 ) -> Response:
     """With `wait`, answers at the next change, at once when the dataset is no longer `validating`."""
@@ -331,7 +336,9 @@ def create_upload(request: Request, services: Live, caller: Caller, upload: Uplo
     "/v1/uploads/{upload_id}",
     methods=["GET", "HEAD"],
     summary="How far an upload came",
-    responses=described(Upload, "not_found", headers={"Upload-Offset": "where to go on", "Upload-Length": "bytes in all"}),
+    responses=described(
+        Upload, "not_found", headers={"Upload-Offset": "where to go on", "Upload-Length": "bytes in all"}
+    ),
 )
 def get_upload(services: Live, caller: Caller, upload_id: UploadId) -> Response:
     row, offset = service.get_upload(services, caller, upload_id)
@@ -394,5 +401,3 @@ def delete_upload(services: Live, caller: Caller, upload_id: UploadId) -> Respon
 
 def _progress(row: Any, offset: int) -> dict[str, str]:
     return {"Upload-Offset": str(offset), "Upload-Length": str(row.size), "Cache-Control": "no-store"}
-
-

@@ -142,7 +142,9 @@ class Form:
         if not self._ended:
             raise ApiError("validation_error", "the multipart body is cut off; its last boundary is missing")
         if self._files != 1:
-            raise ApiError("validation_error", f"the form needs one part named 'file' with the dataset, not {self._files}")
+            raise ApiError(
+                "validation_error", f"the form needs one part named 'file' with the dataset, not {self._files}"
+            )
 
     def _on_header_begin(self) -> None:
         self._header.clear()

@@ -121,7 +121,9 @@ def check_ready(row: Any) -> None:
         raise ApiError("dataset_not_ready", f"{row.name!r} cannot be used: {why}")
 
 
-def patch(services: Services, caller: Principal, id: str, values: Mapping[str, Any], check: Callable[[Any], None]) -> Any:
+def patch(
+    services: Services, caller: Principal, id: str, values: Mapping[str, Any], check: Callable[[Any], None]
+) -> Any:
     with transaction(services.engine) as connection:
         check(find(connection, caller, id))
         rows.change(connection, id, {**values, "updated_at": services.clock()})
@@ -152,7 +154,11 @@ def set_schema(services: Services, caller: Principal, id: str, columns: Sequence
             raise ApiError("invalid_transition", text)
         known = [c["name"] for c in row.columns or []]
         faults = [
-            Fault(f"/columns/{i}/name", "unknown_column", f"{name!r} is not a column of {row.name}; {closest(name, known)}")
+            Fault(
+                f"/columns/{i}/name",
+                "unknown_column",
+                f"{name!r} is not a column of {row.name}; {closest(name, known)}",
+            )
             for i, (name, _) in enumerate(columns)
             if known and name not in known
         ]
@@ -248,7 +254,9 @@ def open_upload(services: Services, caller: Principal, id: str, offset: int) -> 
     """The same for a chunk that says where it begins.  Raises gone, invalid_transition, upload_offset_mismatch."""
     row, present = get_upload(services, caller, id)
     if row.status == "failed":
-        raise ApiError("gone", "the bytes of this upload did not have the announced checksum and were dropped; begin anew")
+        raise ApiError(
+            "gone", "the bytes of this upload did not have the announced checksum and were dropped; begin anew"
+        )
     if row.status == "complete":
         raise ApiError("invalid_transition", f"the upload is complete: all {row.size} bytes are here")
     if offset != present:

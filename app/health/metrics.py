@@ -31,7 +31,11 @@ class Counters:
 
     def lines(self) -> Iterable[str]:
         with self._lock:
-            requests, buckets, total = dict(self._requests), {k: list(v) for k, v in self._buckets.items()}, dict(self._seconds)
+            requests, buckets, total = (
+                dict(self._requests),
+                {k: list(v) for k, v in self._buckets.items()},
+                dict(self._seconds),
+            )
         yield "# HELP assay_http_requests_total Requests answered."
         yield "# TYPE assay_http_requests_total counter"
         for (method, route, status), n in sorted(requests.items()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from sqlalchemy import Connection, func, select, text
 
 from app.db.tables import OPEN, ChoreRow, DatasetRow, JobRow, ModelRow, table

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from app.answers import time
-from app.db.engine import transaction
+from app.db.engine import DatabaseUnavailable, transaction
 from app.deps import Services
 from app.health import repository as rows
 from app.health.metrics import gauge
@@ -30,7 +30,12 @@ def ready(services: Services) -> dict[str, Any]:
     """Raises DatabaseUnavailable, which answers 503."""
     with transaction(services.engine, read_only=True) as connection:
         rows.alive(connection)
-    return {"status": "ok", "checks": {"database": "ok"}}
+    checks = {"database": "ok"}
+    if services.settings.embedded and "none" not in services.settings.lanes:
+        if not services.store.workers():
+            raise DatabaseUnavailable("the worker is still warming up; try again in a moment")
+        checks["worker"] = "ok"
+    return {"status": "ok", "checks": checks}
 
 
 def system(services: Services) -> dict[str, Any]:

@@ -92,7 +92,9 @@ def create_job(
     services: Live,
     caller: Caller,
     job: JobPost,
-    traceparent: Annotated[str | None, Header(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,40}$")] = None,
+    traceparent: Annotated[
+        str | None, Header(pattern=r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,40}$")
+    ] = None,
 ) -> Response:
     """Only `dataset_id` and `task.type` (and mostly `task.target`) are needed; `resolved` shows what was decided."""
     return service.create(services, caller, job.model_dump(), traceparent, functools.partial(record_answer, request))
@@ -181,9 +183,7 @@ for _name in _VERBS:
 @router.get(
     "/v1/jobs/{job_id}/leaderboard", summary="The leaderboard", responses=described(Page[BoardRow], "not_found")
 )
-def get_leaderboard(
-    services: Live, caller: Caller, job_id: JobId, limit: Limit = 20, after: After = None
-) -> Response:
+def get_leaderboard(services: Live, caller: Caller, job_id: JobId, limit: Limit = 20, after: After = None) -> Response:
     """Completed trials and the delivered ensemble, best first; `after` is a rank."""
     first = max(0, after_number(after))
     with transaction(services.engine, read_only=True) as connection:
@@ -251,7 +251,10 @@ def _ranks(connection: Any, job_id: str) -> tuple[dict[int, int], Any]:
     "/v1/jobs/{job_id}/events",
     summary="What happened: a page, or a stream",
     responses=described(
-        Page[EventShape], "not_found", media={"text/event-stream": {"type": "string"}}, text="A page; a stream when asked"
+        Page[EventShape],
+        "not_found",
+        media={"text/event-stream": {"type": "string"}},
+        text="A page; a stream when asked",
     )
     | {204: {"description": "A stream was asked for, and nothing can follow the event in Last-Event-ID"}},
 )
@@ -272,7 +275,9 @@ async def get_events(
     the last event of a job that has ended, and `Last-Event-ID` resumes it without gap or duplicate.
     """
     if "text/event-stream" in request.headers.get("accept", ""):
-        return await _event_stream(services, caller, job_id, _last_event(last_event_id, after), last_event_id is not None)
+        return await _event_stream(
+            services, caller, job_id, _last_event(last_event_id, after), last_event_id is not None
+        )
 
     def read() -> Response:
         with transaction(services.engine, read_only=True) as connection:
@@ -360,5 +365,3 @@ def get_report(services: Live, caller: Caller, job_id: JobId) -> Response:
         job = service.find(connection, caller, job_id)
         page_ = report_html(connection, job, services.clock())
     return HTMLResponse(page_, headers={"Content-Security-Policy": REPORT_CSP})
-
-

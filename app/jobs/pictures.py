@@ -45,12 +45,21 @@ def _scatter(axes: Any, trace: Mapping[str, Any]) -> None:
     name = _plain(trace["name"])
     if trace["mode"] == "markers":
         axes.errorbar(
-            trace["x"], y, yerr=trace["error_y"]["array"], fmt="o", ms=4, lw=0.7, color=trace["marker"]["color"], label=name
+            trace["x"],
+            y,
+            yerr=trace["error_y"]["array"],
+            fmt="o",
+            ms=4,
+            lw=0.7,
+            color=trace["marker"]["color"],
+            label=name,
         )
         return
     style = "steps-post" if trace["line"].get("shape") == "hv" else "default"
     dash = ":" if trace["line"].get("dash") == "dot" else "-"
-    axes.plot(trace["x"], y, drawstyle=style, ls=dash, lw=trace["line"]["width"], color=trace["line"]["color"], label=name)
+    axes.plot(
+        trace["x"], y, drawstyle=style, ls=dash, lw=trace["line"]["width"], color=trace["line"]["color"], label=name
+    )
 
 
 def _bars(axes: Any, trace: Mapping[str, Any]) -> None:
@@ -58,7 +67,9 @@ def _bars(axes: Any, trace: Mapping[str, Any]) -> None:
 
     left = [date2num(datetime.fromisoformat(b)) for b in trace["base"]]
     width = [x / DAY for x in trace["x"]]
-    axes.barh([_plain(y) for y in trace["y"]], width, left=left, color=trace["marker"]["color"], label=_plain(trace["name"]))
+    axes.barh(
+        [_plain(y) for y in trace["y"]], width, left=left, color=trace["marker"]["color"], label=_plain(trace["name"])
+    )
     axes.xaxis_date()
 
 

@@ -52,7 +52,12 @@ def history(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
                 "name": family,
                 "x": [t.number for t in mine],
                 "y": [public(metric, t.score) for t in mine],
-                "error_y": {"type": "data", "array": [finite(t.score_std) or 0.0 for t in mine], "thickness": 0.7, "width": 2},
+                "error_y": {
+                    "type": "data",
+                    "array": [finite(t.score_std) or 0.0 for t in mine],
+                    "thickness": 0.7,
+                    "width": 2,
+                },
                 "marker": {"color": colour, "size": 7},
             }
         )

@@ -14,7 +14,9 @@ from app.jobs import board, view
 from app.jobs import repository as rows
 from app.jobs.plots import figure
 
-REPORT_CSP = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+REPORT_CSP = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 W, H, LEFT, BOTTOM, TOP = 720, 280, 70, 34, 12  # of a chart, in pixels
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ job.name }} - Assay report</title>

@@ -105,7 +105,18 @@ def trials_by_number(connection: Connection, job: str, numbers: Sequence[int]) -
 
 def plotted(connection: Connection, job: str) -> list[Row[Any]]:
     """What figures are drawn from, of every trial."""
-    names = ("number", "family", "status", "score", "score_std", "started_at", "finished_at", "worker", "fit_seconds", "config")
+    names = (
+        "number",
+        "family",
+        "status",
+        "score",
+        "score_std",
+        "started_at",
+        "finished_at",
+        "worker",
+        "fit_seconds",
+        "config",
+    )
     query = select(*(_T.c[n] for n in names)).where(_T.c.job_id == job).order_by(_T.c.number)
     return list(connection.execute(query))
 

@@ -206,7 +206,8 @@ def delete(services: Services, caller: Principal, id: str) -> None:
     row = head(services, caller, id)
     if row.status not in ENDED:
         raise ApiError(
-            "invalid_transition", f"the job is {row.status}; cancel it with POST /v1/jobs/{id}/cancel and delete it then"
+            "invalid_transition",
+            f"the job is {row.status}; cancel it with POST /v1/jobs/{id}/cancel and delete it then",
         )
     try:
         services.store.delete_job(id)

@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
-from app.db.tables import JobRow, ModelRow, table
+from app.db.tables import BlobRow, JobRow, ModelRow, table
 from app.store_sql.change import lock
 
 _M = table(ModelRow)
 _J = table(JobRow)
+_B = table(BlobRow)
 
 
 def get(connection: Connection, owner: str, id: str) -> Row[Any] | None:
@@ -61,3 +62,8 @@ def remove(connection: Connection, row: Any, now: datetime) -> None:
             job.set(model_id=connection.scalar(query))
         job.tell("model.deleted", model_id=row.id)
         job.write()
+
+
+def blob_size(connection: Connection, blob: int) -> int:
+    """Bytes of a stored file."""
+    return int(connection.scalar(select(_B.c.size).where(_B.c.id == blob)) or 0)

@@ -81,7 +81,9 @@ def find(connection: Connection, caller: Principal, text: str) -> Row[Any]:
     return row
 
 
-def patch(services: Services, caller: Principal, id: str, values: Mapping[str, Any], check: Callable[[Any], None]) -> Any:
+def patch(
+    services: Services, caller: Principal, id: str, values: Mapping[str, Any], check: Callable[[Any], None]
+) -> Any:
     with transaction(services.engine) as connection:
         row = find(connection, caller, id)
         check(row)

@@ -44,9 +44,7 @@ _FIRST = (
 )
 
 
-def add(
-    connection: Connection, kind: str, ref: str, now: datetime, number: int | None = None, **values: Any
-) -> int:
+def add(connection: Connection, kind: str, ref: str, now: datetime, number: int | None = None, **values: Any) -> int:
     """Queue a chore for the dataset, job or prediction `ref`.  Returns its number; by default the next one."""
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is not a kind of chore; known are {', '.join(KINDS)}")
@@ -120,7 +118,7 @@ def finish_build(
             connection.execute(insert(models).values(id=model_id, **row))
         job.tell("build.done", build=claim.number, model_id=model_id, seconds=seconds)
         if model_id is not None:
-            score = select(models.c.score).where(models.c.id == model_id).scalar_subquery()
+            score = connection.scalar(select(models.c.score).where(models.c.id == model_id))
             job.set(model_id=model_id, model_score=score)
             job.tell("model.ready", model_id=model_id, final=final)
     else:

@@ -87,7 +87,9 @@ def _only_member(archive: zipfile.ZipFile, file: str) -> zipfile.ZipInfo:
     ]  # fmt: skip
     if len(members) != 1:
         shown = ", ".join(repr(i.filename[:80]) for i in members[:5]) or "nothing"
-        raise DataError(f"{file}: one table is expected inside the zip file, it holds {len(members)}: {shown}", file=file)
+        raise DataError(
+            f"{file}: one table is expected inside the zip file, it holds {len(members)}: {shown}", file=file
+        )
     if members[0].flag_bits & 1:
         raise DataError(f"{file}: the zip file is locked with a password", file=file)
     return members[0]

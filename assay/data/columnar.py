@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.data.delimited import Texts
-from assay.data.loaded import DataWarning, Dialect, ReadLimits
 from assay.data.layout import unique_names
+from assay.data.loaded import DataWarning, Dialect, ReadLimits
 from assay.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def read_parquet(path: Path, limits: ReadLimits, file: str) -> Texts:
             _check_shape(len(schema), parquet.metadata.num_rows, limits, file)
             words = [f.name for f in schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)]
         with pq.ParquetFile(path, read_dictionary=words) as parquet:
-            table = _gather(parquet.iter_batches(batch_size=BATCH, use_threads=False), parquet.schema_arrow, limits, file)
+            table = _gather(
+                parquet.iter_batches(batch_size=BATCH, use_threads=False), parquet.schema_arrow, limits, file
+            )
     except (pa.ArrowException, OSError, ValueError) as e:
         raise DataError(f"{file}: the Parquet file is damaged or not supported ({_first_line(e)})", file=file) from e
     return texts_of(table, "parquet", limits, file)
@@ -86,7 +88,9 @@ def _check_shape(n_columns: int, n_rows: int, limits: ReadLimits, file: str) -> 
     # every cell costs at least four bytes once it is decoded, whatever it took in the file
     if 4 * n_columns * n_rows > limits.max_bytes_unpacked:
         raise DataError(
-            f"{file}: {n_rows} rows of {n_columns} columns are more than is read at once", file=file, code="dataset_too_large"
+            f"{file}: {n_rows} rows of {n_columns} columns are more than is read at once",
+            file=file,
+            code="dataset_too_large",
         )
 
 
@@ -120,9 +124,13 @@ def _as_text(column: Any, name: str, limits: ReadLimits, file: str) -> pl.Series
         _check_strings(column, limits, file, name)
         column = column.cast(kind.value_type)
         kind = kind.value_type
-    if t.is_string(kind) or t.is_large_string(kind) or t.is_string_view(kind):
-        text = column.cast(pa.large_string())
-    elif t.is_boolean(kind) or t.is_integer(kind):
+    if (
+        t.is_string(kind)
+        or t.is_large_string(kind)
+        or t.is_string_view(kind)
+        or t.is_boolean(kind)
+        or t.is_integer(kind)
+    ):
         text = column.cast(pa.large_string())
     elif t.is_floating(kind):
         # through polars: the shortest text that reads back as the same number
@@ -131,7 +139,9 @@ def _as_text(column: Any, name: str, limits: ReadLimits, file: str) -> pl.Series
     elif t.is_decimal(kind):
         return pl.Series("", column.cast(pa.float64())).cast(pl.String)
     elif t.is_timestamp(kind):
-        text = pc.strftime(column.cast(pa.timestamp("s"), safe=False), format="%Y-%m-%d %H:%M:%S").cast(pa.large_string())
+        text = pc.strftime(column.cast(pa.timestamp("s"), safe=False), format="%Y-%m-%d %H:%M:%S").cast(
+            pa.large_string()
+        )
     elif t.is_date(kind):
         text = pc.strftime(column.cast(pa.date32()).cast(pa.timestamp("s")), format="%Y-%m-%d").cast(pa.large_string())
     elif t.is_time(kind):

@@ -19,7 +19,9 @@ FIRST_YEAR, LAST_YEAR = 1000, 2999
 PIVOT = 70  # two-digit years from here on are 19xx
 
 _ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})?"
-_CLOCK = r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+_CLOCK = (
+    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,][0-9]+)?)?\s*(?P<half>[AaPp]\.?[Mm]\.?)?"
+)
 _TIME = rf"(?:(?:T|,? +){_CLOCK}{_ZONE})?"
 _WEEKDAY = r"(?:[A-Za-z]{3,9},? +)?"
 _Y4, _Y = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{4}|[0-9]{2})"

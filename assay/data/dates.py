@@ -7,6 +7,7 @@ are not read.  Years 1000 to 2999 are known.  Whatever cannot be read is NaN in 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -117,7 +118,9 @@ def emit_date_parts(scope: Scope, x: str) -> str:
     """The same from a string value [N, 1], as nodes -> float32 [N, len(PARTS)]."""
 
     def split(value: str, delimiter: str | None, maxsplit: int | None) -> str:
-        attrs = ({"delimiter": delimiter} if delimiter else {}) | ({"maxsplit": maxsplit} if maxsplit else {})
+        attrs: dict[str, Any] = ({"delimiter": delimiter} if delimiter else {}) | (
+            {"maxsplit": maxsplit} if maxsplit else {}
+        )
         return scope.add_many("StringSplit", value, outputs=2, **attrs)[0]
 
     def piece(value: str, i: int) -> str:

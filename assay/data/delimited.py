@@ -66,7 +66,9 @@ def read_delimited(
     warnings = [*clean.warnings, *said]
     for name, column in zip(layout.names, columns, strict=True):
         if name in blank_names and column.null_count() == len(column) and width > 1:
-            warnings.append(DataWarning("empty_column", None, f"{name!r} has neither a name nor a value and is left out"))
+            warnings.append(
+                DataWarning("empty_column", None, f"{name!r} has neither a name nor a value and is left out")
+            )
         else:
             kept[name] = column
     warnings += [w for w in layout.warnings if w.column is None or w.column in kept]
@@ -121,7 +123,9 @@ def _mend(
         if literal.ragged <= min(RAGGED * literal.rows, mended.ragged if mended else literal.rows):
             mended = _rewrite(path, target, layout, width, limits, file, quotes=False)
             said.append(
-                DataWarning("quotes_ignored", None, f"{file}: quotes are not balanced; they are taken as plain characters")
+                DataWarning(
+                    "quotes_ignored", None, f"{file}: quotes are not balanced; they are taken as plain characters"
+                )
             )
             quotes = False
     if mended is None:
@@ -171,7 +175,10 @@ def _rewrite(
             raw.seek(layout.offset)
             lines = _lines(raw)
             reader = csv.reader(
-                lines, delimiter=layout.delimiter, quoting=quoting, skipinitialspace=layout.skip_initial_space or layout.delimiter == " "
+                lines,
+                delimiter=layout.delimiter,
+                quoting=quoting,  # type: ignore[arg-type]
+                skipinitialspace=layout.skip_initial_space or layout.delimiter == " ",
             )
             write = csv.writer(out, lineterminator="\n").writerow
             row: list[str] = []

@@ -33,10 +33,27 @@ TRUTH = (
 )  # fmt: skip
 _ID_WORDS = frozenset(["id", "ids", "uuid", "guid", "key", "pk"])
 _COUNTER_NAMES = frozenset(
-    ["index", "idx", "row", "rows", "rownum", "rowid", "rowno", "rownumber", "rownames", "rowname", "no", "nr", "#", "n"]
+    [
+        "index",
+        "idx",
+        "row",
+        "rows",
+        "rownum",
+        "rowid",
+        "rowno",
+        "rownumber",
+        "rownames",
+        "rowname",
+        "no",
+        "nr",
+        "#",
+        "n",
+    ]
     + ["unnamed: 0", "obs", "observation", "record", "level_0"]
 )
-_TIME_WORDS = re.compile(r"year|month|week|day|date|time|hour|minute|second|age|period|step|quarter|position|rank", re.I)
+_TIME_WORDS = re.compile(
+    r"year|month|week|day|date|time|hour|minute|second|age|period|step|quarter|position|rank", re.I
+)
 _DATE_NAME = re.compile(r"date|datum|day|time|(^|_)dt(_|$)|ymd", re.I)
 _NUMERIC = frozenset([ColumnType.NUMBER, ColumnType.INTEGER])
 
@@ -85,9 +102,7 @@ def infer_table(
     if hint != Hint():
         for i, (name, text) in enumerate(texts.items()):
             if found[name].doubt:
-                found[name] = infer_column(
-                    name, text, wanted.get(name), hint=hint, first=i == 0, n_columns=len(texts)
-                )
+                found[name] = infer_column(name, text, wanted.get(name), hint=hint, first=i == 0, n_columns=len(texts))
     table = Table({n: f.column for n, f in found.items()}, {n: f.type for n, f in found.items()})
     return table, {n: f.format for n, f in found.items()}, [w for f in found.values() for w in f.warnings]
 
@@ -112,8 +127,12 @@ def infer_column(
     coded = _encode(text)
     if override is not None:
         return _forced(name, coded, override)
-    return _constant(coded) or _boolean(coded) or _styled(name, coded, hint) or _dated(name, coded, hint) or _worded(
-        name, coded
+    return (
+        _constant(coded)
+        or _boolean(coded)
+        or _styled(name, coded, hint)
+        or _dated(name, coded, hint)
+        or _worded(name, coded)
     )
 
 
@@ -279,7 +298,7 @@ def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
     if rest.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any() or style_of(rest.head(SAMPLE))[2] < MOSTLY / 2:
         return None
-    decimal, thousands, share = style_of(rest)
+    decimal, thousands, _share = style_of(rest)
     doubt = ""
     if (decimal, thousands) == (".", ",") and rest.str.contains(r"^\D*[1-9][0-9]{0,2},[0-9]{3}\D*$").all():
         doubt = "numbers"
@@ -304,7 +323,9 @@ def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)), doubt)
 
 
-def _style_warnings(name: str, form: ColumnFormat, rest: pl.Series, counts: np.ndarray, read: np.ndarray) -> list[DataWarning]:
+def _style_warnings(
+    name: str, form: ColumnFormat, rest: pl.Series, counts: np.ndarray, read: np.ndarray
+) -> list[DataWarning]:
     found = []
     said = [f"decimal {form.decimal!r}"] if form.decimal != "." else []
     said += [f"thousands {form.thousands!r}"] if form.thousands else []
@@ -342,7 +363,7 @@ def _dated(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     missing, gone, tokens = _split_missing(coded)
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
     sample = rest.head(SAMPLE).str.strip_chars()
-    forms = [f for f in FORMS if f != "ymd" and (sample.str.contains(FORMS[f]).mean() or 0.0) >= MOSTLY]
+    forms = [f for f in FORMS if f != "ymd" and (sample.str.contains(FORMS[f]).mean() or 0.0) >= MOSTLY]  # type: ignore[operator]
     if not forms:
         return None
     parsed = {f: parse_dates(rest, f) for f in forms}
@@ -391,17 +412,25 @@ def _worded(name: str, coded: _Coded) -> Inferred:
     words = _words(coded)
     kind = _kind_of_words(name, words)
     lost = tuple(
-        sorted({t.strip() for t in coded.levels.filter(coded.levels.str.strip_chars().is_in(list(MISSING_WORDS))) if t.strip()})
+        sorted(
+            {
+                t.strip()
+                for t in coded.levels.filter(coded.levels.str.strip_chars().is_in(list(MISSING_WORDS)))
+                if t.strip()
+            }
+        )
     )
     form = ColumnFormat(missing=lost)
     if kind is ColumnType.ID:
         return Inferred(words, kind, form, (_id_warning(name),))
-    said = ()
+    said: tuple[DataWarning, ...] = ()
     if lost:
         n = int((words.codes < 0).sum())
         said = (
             DataWarning(
-                "missing_words", name, f"{n} cells of {name!r} are read as missing, those with {', '.join(lost)} included"
+                "missing_words",
+                name,
+                f"{n} cells of {name!r} are read as missing, those with {', '.join(lost)} included",
             ),
         )
     return Inferred(words, kind, form, said)
@@ -427,7 +456,9 @@ def _id(name: str, coded: _Coded) -> Inferred:
 
 def _id_warning(name: str) -> DataWarning:
     return DataWarning(
-        "id_like", name, f"{name!r} is different in every row, like an id: it is not learned from unless its type is set"
+        "id_like",
+        name,
+        f"{name!r} is different in every row, like an id: it is not learned from unless its type is set",
     )
 
 
@@ -478,7 +509,7 @@ def _forced_date(name: str, coded: _Coded) -> Inferred:
 
 
 def _forced_boolean(name: str, coded: _Coded) -> Inferred:
-    missing, gone, tokens = _split_missing(coded)
+    missing, _gone, tokens = _split_missing(coded)
     levels: list[Any] = coded.levels.filter(~missing).to_list()
     if len(levels) > 2:
         raise _misfit(name, ColumnType.BOOLEAN, coded.levels.filter(~missing))

@@ -65,7 +65,9 @@ def _lines(path: Path, limits: ReadLimits, file: str) -> Iterator[Mapping[str, A
 
 def _object(row: Any, n: int, file: str) -> Mapping[str, Any]:
     if not isinstance(row, dict):
-        raise DataError(f"{file}: row {n} is {type(row).__name__}, expected an object of column: value", file=file, row=n)
+        raise DataError(
+            f"{file}: row {n} is {type(row).__name__}, expected an object of column: value", file=file, row=n
+        )
     return row
 
 
@@ -78,7 +80,9 @@ def texts_of_rows(rows: Iterable[Mapping[str, Any]], format: str, limits: ReadLi
     n = 0
     for n, row in enumerate(rows, 1):
         if n > limits.max_rows:
-            raise DataError(f"{file}: more than {limits.max_rows} rows, the most that is read", file=file, code="dataset_too_large")
+            raise DataError(
+                f"{file}: more than {limits.max_rows} rows, the most that is read", file=file, code="dataset_too_large"
+            )
         for key, value in row.items():
             column = values.get(key)
             if column is None:
@@ -107,7 +111,9 @@ def texts_of_rows(rows: Iterable[Mapping[str, Any]], format: str, limits: ReadLi
             columns[name] = pl.Series("", column, dtype=pl.String)
     if len(columns) < limits.min_columns:
         raise DataError(f"{file}: {len(columns)} usable columns; at least {limits.min_columns} are needed", file=file)
-    return Texts(columns, Dialect(format, "utf-8"), tuple(w for w in warnings if w.column in columns or w.column in names))
+    return Texts(
+        columns, Dialect(format, "utf-8"), tuple(w for w in warnings if w.column in columns or w.column in names)
+    )
 
 
 def text_of(value: Any) -> str | None:

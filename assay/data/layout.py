@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -55,7 +56,9 @@ def layout_of(head: str, *, known: Sequence[str] = (), delimiter: str | None = N
     if not has_header:
         cells = [f"column_{i + 1}" for i in range(max(width, len(rows[first])))]
         warnings.append(
-            DataWarning("no_header", None, f"the first row looks like data; columns are named column_1 to column_{len(cells)}")
+            DataWarning(
+                "no_header", None, f"the first row looks like data; columns are named column_1 to column_{len(cells)}"
+            )
         )
     names, renamed = unique_names(cells)
     lines = text.split("\n")
@@ -202,12 +205,12 @@ def is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: Sequen
 def _counts_up(cells: Sequence[str]) -> bool:
     """Years or positions as names: at least two integers, each one more than the last."""
     numbers = [int(c) for c in map(str.strip, cells) if re.fullmatch(r"\d{1,4}", c)]
-    steps = all(b - a == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    steps = all(b - a == 1 for a, b in itertools.pairwise(numbers))
     return len(numbers) >= 3 and steps and (numbers[0] in (0, 1) or 1500 <= numbers[0] <= 2200)
 
 
 def _kind(cell: str) -> str:
-    """"" missing, "n" number, "d" date, "w" words."""
+    """ "" missing, "n" number, "d" date, "w" words."""
     text = cell.strip()
     if text.lower() in MISSING_VALUES:
         return ""
@@ -225,7 +228,9 @@ def _spaced(lines: Sequence[str], delimiter: str) -> bool:
 
 def unique_names(cells: Iterable[str]) -> tuple[tuple[str, ...], list[DataWarning]]:
     """A distinct name for every column: blanks are numbered, repeats get _2, _3, ...; each change is a warning."""
-    cleaned = [" ".join(c.replace("\ufeff", "").split()) if "\n" in c else c.replace("\ufeff", "").strip() for c in cells]
+    cleaned = [
+        " ".join(c.replace("\ufeff", "").split()) if "\n" in c else c.replace("\ufeff", "").strip() for c in cells
+    ]
     taken = {c for c in cleaned if c}
     seen: Counter[str] = Counter()
     names: list[str] = []
@@ -238,7 +243,11 @@ def unique_names(cells: Iterable[str]) -> tuple[tuple[str, ...], list[DataWarnin
         elif seen[cell]:
             name = _free(f"{cell}_{seen[cell] + 1}", taken)
             warnings.append(
-                DataWarning("renamed_column", name, f"column {i + 1} is the {seen[cell] + 1}. named {cell!r}; it is called {name!r}")
+                DataWarning(
+                    "renamed_column",
+                    name,
+                    f"column {i + 1} is the {seen[cell] + 1}. named {cell!r}; it is called {name!r}",
+                )
             )
         seen[cell] += 1
         taken.add(name)

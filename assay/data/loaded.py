@@ -77,7 +77,8 @@ class ColumnFormat:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> ColumnFormat:
-        return ColumnFormat(**{k: tuple(v) if k == "missing" else v for k, v in data.items()})
+        values: dict[str, Any] = {k: tuple(v) if k == "missing" else v for k, v in data.items()}
+        return ColumnFormat(**values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -125,7 +125,7 @@ def style_of(levels: pl.Series, counts: Sequence[int] | None = None) -> tuple[st
     best = (".", "", 0.0)
     clean = tidy(levels)
     for decimal, thousands in STYLES:
-        share = float(clean.str.contains(_pattern(decimal, thousands)).fill_null(False).mean() or 0.0)
+        share = float(clean.str.contains(_pattern(decimal, thousands)).fill_null(False).mean() or 0.0)  # type: ignore[arg-type]
         if share > best[2]:
             best = (decimal, thousands, share)
         if share == 1.0:

@@ -89,7 +89,9 @@ def _column(table: Table, name: str, whole: bool) -> ColumnProfile:
     known = column[np.isfinite(column)]
     distinct, counts = np.unique(known, return_counts=True)
     example = _plain(known[0]) if len(known) else None
-    return ColumnProfile(name, kind, len(column) - len(known), len(distinct), example, _numbers(known, distinct, counts))
+    return ColumnProfile(
+        name, kind, len(column) - len(known), len(distinct), example, _numbers(known, distinct, counts)
+    )
 
 
 def _numbers(known: np.ndarray, distinct: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
@@ -123,7 +125,9 @@ def _plain(value: float) -> float | int:
 def _about(c: ColumnProfile, n: int) -> list[DataWarning]:
     told = []
     if c.type == ColumnType.ID:
-        told.append(DataWarning("id_like", c.name, f"{c.name!r} identifies rows and is left out; set its type to use it"))
+        told.append(
+            DataWarning("id_like", c.name, f"{c.name!r} identifies rows and is left out; set its type to use it")
+        )
     elif c.type == ColumnType.CONSTANT or c.distinct <= 1:
         told.append(DataWarning("constant", c.name, f"{c.name!r} has {c.distinct} distinct value(s) and tells nothing"))
     elif c.type == ColumnType.CATEGORY and c.distinct == n - c.missing and n >= 20 and says_id(c.name):
@@ -176,7 +180,7 @@ def explained(table: Table, name: str, target: str, numeric: bool) -> float:
 
 def _bins(column: np.ndarray | Words, rows: np.ndarray) -> np.ndarray:
     if isinstance(column, Words):
-        return column.codes[rows] + 1
+        return np.asarray(column.codes[rows] + 1)
     values = column[rows]
     known = values[np.isfinite(values)]
     distinct = np.unique(known)
@@ -214,7 +218,11 @@ def _duplicates(table: Table) -> int:
     for i, name in enumerate(names):
         column = table.columns[name]
         values = column.codes.astype(np.int64) if isinstance(column, Words) else np.asarray(column, np.float64)
-        bits = values.view(np.uint64) if values.dtype == np.int64 else np.where(np.isnan(values), 0.5, values).view(np.uint64)
+        bits = (
+            values.view(np.uint64)
+            if values.dtype == np.int64
+            else np.where(np.isnan(values), 0.5, values).view(np.uint64)
+        )
         with np.errstate(over="ignore"):
             mixed = (mixed ^ (bits + np.uint64(0x9E3779B97F4A7C15 + i))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed ^= mixed >> np.uint64(29)

@@ -134,7 +134,9 @@ def _read_as(
         from assay.data.workbook import read_workbook
 
         return read_workbook(path, limits, file, sheet)
-    return read_delimited(clean_text(path, workdir, limits, file), workdir, limits, file, known=known, delimiter=delimiter)
+    return read_delimited(
+        clean_text(path, workdir, limits, file), workdir, limits, file, known=known, delimiter=delimiter
+    )
 
 
 def sniff(path: Path, file: str, hint: str = "") -> str:
@@ -153,10 +155,14 @@ def sniff(path: Path, file: str, hint: str = "") -> str:
         if head.startswith(magic) and not (magic.isalnum() and hint in ("csv", "tsv")):
             raise DataError(f"{file}: this is {what}", file=file)
     if _PICKLE.match(head):
-        raise DataError(f"{file}: this is a Python pickle, which is never opened; save the table as Parquet or CSV", file=file)
+        raise DataError(
+            f"{file}: this is a Python pickle, which is never opened; save the table as Parquet or CSV", file=file
+        )
     if _HTML.match(head.lstrip(b"\xef\xbb\xbf")):
-        raise DataError(f"{file}: this is a web page or XML, not a table; check the link or export it as CSV", file=file)
-    if head.startswith(b"\xff\xff\xff\xff") or hint == "arrow" and b"\0" in head:
+        raise DataError(
+            f"{file}: this is a web page or XML, not a table; check the link or export it as CSV", file=file
+        )
+    if head.startswith(b"\xff\xff\xff\xff") or (hint == "arrow" and b"\0" in head):
         return "arrow"  # the stream form of Arrow
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     looks_json = text.startswith(b"{") or re.match(rb"\[\s*(\{|\])", text) is not None
@@ -179,7 +185,9 @@ def hinted_format(format: str | None, file: str) -> str:
     return next((f for e, f in _EXTENSIONS.items() if file.lower().endswith(e)), "")
 
 
-def from_pandas(frame: pd.DataFrame, *, overrides: Mapping[str, ColumnType] | None = None, name: str = "the frame") -> Loaded:
+def from_pandas(
+    frame: pd.DataFrame, *, overrides: Mapping[str, ColumnType] | None = None, name: str = "the frame"
+) -> Loaded:
     """A pandas frame under the same rules as a file.  The index is not a column."""
     import pyarrow as pa
 

@@ -128,7 +128,10 @@ def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Fron
             if f.type in _NUMERIC and kind in "iuf":
                 columns[f.name] = series.to_numpy(np.float64)
             elif kind == "M":
-                columns[f.name] = [None if t is None else str(t) for t in series.dt.strftime("%Y-%m-%d %H:%M:%S").where(series.notna(), None)]
+                columns[f.name] = [
+                    None if t is None else str(t)
+                    for t in series.dt.strftime("%Y-%m-%d %H:%M:%S").where(series.notna(), None)
+                ]
             else:
                 columns[f.name] = series.astype(object).where(series.notna(), None).tolist()
     return _table(columns, schema, warnings)

@@ -39,7 +39,9 @@ class Structure:
         return self.short + self.long
 
 
-def scan(path: Path, offset: int, delimiter: str, width: int, limits: ReadLimits, file: str, *, quotes: bool) -> Structure:
+def scan(
+    path: Path, offset: int, delimiter: str, width: int, limits: ReadLimits, file: str, *, quotes: bool
+) -> Structure:
     """Count the records from byte `offset` on against the expected number of fields.
 
     A record past `limits.max_line_bytes`, or more rows than `limits.max_rows`, raises DataError at once.
@@ -122,7 +124,9 @@ def _count(
     found.blank += int(blank.sum())
     found.rows = int(numbers[-1]) if len(numbers) else found.rows
     if found.rows > limits.max_rows:
-        raise DataError(f"{file}: more than {limits.max_rows} rows, the most that is read", file=file, code="dataset_too_large")
+        raise DataError(
+            f"{file}: more than {limits.max_rows} rows, the most that is read", file=file, code="dataset_too_large"
+        )
     short = (fields < width) & ~blank
     tail = data[np.maximum(np.where(last == RETURN, ends - 2, ends - 1), 0)]
     long = (fields > width) & ~((fields == width + 1) & (tail == delimiter)) & ~blank

@@ -48,7 +48,7 @@ class Words:
 
     def values(self) -> np.ndarray:
         """object (n,) of str; "" where missing."""
-        return np.append(self.levels, "").astype(object)[self.codes]
+        return np.asarray(np.append(self.levels, "").astype(object)[self.codes], dtype=object)
 
     @staticmethod
     def of(values: Sequence[str | None] | np.ndarray) -> Words:

@@ -47,9 +47,8 @@ def clean_text(source: Path, workdir: Path, limits: ReadLimits, file: str) -> Cl
     """The text of a file, rewritten into workdir where it is not clean already.  Raises DataError for what is no text."""
     with source.open("rb") as f:
         head = f.read(1 << 16)
-    if not head.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0"):
-        if source.stat().st_size <= len(head):
-            raise DataError(f"{file}: the file is empty; expected a header line and rows", file=file)
+    if not head.strip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0") and source.stat().st_size <= len(head):
+        raise DataError(f"{file}: the file is empty; expected a header line and rows", file=file)
     mark, encoding = next(((m, e) for m, e in _MARKS if head.startswith(m)), (b"", ""))
     if not encoding and b"\0" in head:
         encoding = _wide(head, file)
@@ -143,7 +142,9 @@ def line_too_long(file: str, row: int, limits: ReadLimits) -> DataError:
 
 def _too_large(file: str, limits: ReadLimits) -> DataError:
     return DataError(
-        f"{file}: more than {limits.max_bytes_unpacked} bytes, the most that is read", file=file, code="dataset_too_large"
+        f"{file}: more than {limits.max_bytes_unpacked} bytes, the most that is read",
+        file=file,
+        code="dataset_too_large",
     )
 
 
@@ -179,7 +180,9 @@ def _guess_old(odd: bytes) -> str:
     found = chardet.detect_all(odd, include_encodings=GUESSED, ignore_threshold=True, compat_names=False)
     ranked: list[tuple[str, float]] = []
     for guess in found:
-        codec = _SAME.get(str(guess["encoding"]).lower().replace("_", "-"), _SAME.get(str(guess["encoding"]).lower(), ""))
+        codec = _SAME.get(
+            str(guess["encoding"]).lower().replace("_", "-"), _SAME.get(str(guess["encoding"]).lower(), "")
+        )
         if codec and codec not in [r[0] for r in ranked] and _decodes(odd, codec):
             ranked.append((codec, float(guess["confidence"] or 0.0)))
     if not ranked:

@@ -27,7 +27,9 @@ def read_workbook(path: Path, limits: ReadLimits, file: str, sheet: str | int = 
     try:
         book = fastexcel.read_excel(str(path))
         if sheet not in book.sheet_names and not (isinstance(sheet, int) and sheet < len(book.sheet_names)):
-            raise DataError(f"{file}: no sheet {sheet!r}; there are {', '.join(map(repr, book.sheet_names))}", file=file)
+            raise DataError(
+                f"{file}: no sheet {sheet!r}; there are {', '.join(map(repr, book.sheet_names))}", file=file
+            )
         loaded = book.load_sheet(sheet, header_row=None, dtypes="string", skip_whitespace_tail_rows=True)
         frame = pl.DataFrame(loaded.to_arrow())
         label = loaded.name
@@ -60,7 +62,9 @@ def _table(frame: object, file: str, limits: ReadLimits) -> Texts:
     frame = frame[[c.name for c in frame.get_columns() if c.null_count() < len(c)]]
     frame = frame.filter(pl.any_horizontal(pl.all().is_not_null()))
     if frame.width < limits.min_columns:
-        raise DataError(f"{file}: {frame.width} columns with values; at least {limits.min_columns} are needed", file=file)
+        raise DataError(
+            f"{file}: {frame.width} columns with values; at least {limits.min_columns} are needed", file=file
+        )
     rows = [["" if v is None else str(v) for v in r] for r in frame.head(300).rows()]
     warnings = [DataWarning("preamble_skipped", None, f"{first} rows above the table are skipped")] if first else []
     if is_header(rows[0], rows[1:]):
@@ -68,7 +72,9 @@ def _table(frame: object, file: str, limits: ReadLimits) -> Texts:
         frame = frame.slice(1)
     else:
         names, renamed = unique_names(f"column_{i + 1}" for i in range(frame.width))
-        warnings.append(DataWarning("no_header", None, "the first row looks like data; columns are named column_1, ..."))
+        warnings.append(
+            DataWarning("no_header", None, "the first row looks like data; columns are named column_1, ...")
+        )
     if frame.is_empty():
         raise DataError(f"{file}: there is a header but no row below it", file=file)
     return Texts(dict(zip(names, frame.get_columns(), strict=True)), Dialect("xlsx"), (*warnings, *renamed))

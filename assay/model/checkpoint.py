@@ -60,7 +60,7 @@ def save(path: Path | str, graph: Graph, arrays: Mapping[str, np.ndarray], info:
     from safetensors.numpy import save_file
 
     structure, numbers = flatten(graph, _GRAPH)
-    tensors = numbers | {_ARRAY + name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    tensors = numbers | {_ARRAY + name: np.asarray(a, order="C") for name, a in arrays.items()}
     metadata = {"format": FORMAT, "graph": json.dumps(structure), "info": json.dumps(dict(info))}
     path = Path(path)
     beside = path.with_name(path.name + ".part")

@@ -53,7 +53,13 @@ class Built:
     gate: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
-        return {"bundle": self.bundle, "onnx": self.onnx, "manifest": self.manifest, "score": self.score, "gate": self.gate}
+        return {
+            "bundle": self.bundle,
+            "onnx": self.onnx,
+            "manifest": self.manifest,
+            "score": self.score,
+            "gate": self.gate,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +147,10 @@ def _compose(
     graph, names = model_bytes(delivered, types, {"producer": "assay", "job": str(info.get("job_id", ""))})
     expected = combine([m.checkpoint.array("gate") for m, _ in members], weights, len(problem.classes))
     scale = float(np.std(problem.y)) if problem.target.is_regression else 1.0
-    report = replay(graph, raw_feeds(problem.gate), expected, problem.classes, scale=scale or 1.0)
+    try:
+        report = replay(graph, raw_feeds(problem.gate), expected, problem.classes, scale=scale or 1.0)
+    except Exception as error:  # the runtime refuses to load or to run it
+        report = GateReport(False, len(expected), float("inf"), 0, f"{type(error).__name__}: {error}")
     return graph, names, report
 
 
@@ -181,7 +190,9 @@ def _package(
         metrics=all_values(kind, problem.y[covered], oof, weight),
         test_metrics=test_metrics,
         members=tuple(Member(m.source.number, m.source.family, float(w)) for m, w in members),
-        fronts={n: _front(problem.features.types[n]) for n in problem.features.names if _front(problem.features.types[n])},
+        fronts={
+            n: _front(problem.features.types[n]) for n in problem.features.names if _front(problem.features.types[n])
+        },
         versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
         info={
             "job_id": info.get("job_id", ""),
@@ -197,7 +208,9 @@ def _package(
     return Built("model.zip", "model.onnx", manifest.to_json(), score, dict(manifest.info["gate"]))
 
 
-def _fold_scores(problem: Problem, members: Sequence[tuple[Loaded, float]], weights: Sequence[float]) -> tuple[float, float]:
+def _fold_scores(
+    problem: Problem, members: Sequence[tuple[Loaded, float]], weights: Sequence[float]
+) -> tuple[float, float]:
     """Mean and deviation over the folds, as a trial's score is made, so that the two can be compared."""
     scores = []
     for _, valid in problem.folds.pairs:

@@ -160,7 +160,7 @@ def _fingerprint(value: Attribute) -> object:
     if not isinstance(value, np.ndarray):
         return (type(value).__name__, hashlib.sha256(repr(value).encode("utf-8", "surrogatepass")).digest())
     plain = value.dtype.kind not in "OU"
-    content = np.ascontiguousarray(value).tobytes() if plain else repr(value.tolist()).encode("utf-8", "surrogatepass")
+    content = np.asarray(value, order="C").tobytes() if plain else repr(value.tolist()).encode("utf-8", "surrogatepass")
     return (value.dtype.str if plain else "text", value.shape, hashlib.sha256(content).digest())
 
 
@@ -172,13 +172,13 @@ def flatten(graph: Graph, prefix: str = "") -> tuple[dict[str, Any], dict[str, n
         if array.dtype.kind in "OU":
             words[name] = {"shape": list(array.shape), "values": [str(v) for v in array.ravel()]}
         else:
-            arrays[f"{prefix}t/{name}"] = np.ascontiguousarray(array)
+            arrays[f"{prefix}t/{name}"] = np.asarray(array, order="C")
     nodes = []
     for i, node in enumerate(graph.nodes):
         attrs: dict[str, Any] = {}
         for key, value in node.attrs.items():
             if isinstance(value, np.ndarray):
-                arrays[f"{prefix}a/{i}/{key}"] = np.ascontiguousarray(value)
+                arrays[f"{prefix}a/{i}/{key}"] = np.asarray(value, order="C")
                 attrs[key] = {"$array": f"a/{i}/{key}"}
             else:
                 attrs[key] = value

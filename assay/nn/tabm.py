@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from assay.model.graph import Scope

@@ -180,6 +180,8 @@ class InMemoryStore:
                     continue
                 for trial in s.trials:
                     if trial.status is TrialStatus.QUEUED:
+                        if s.status is JobStatus.QUEUED:  # the budget runs from the first work on
+                            self._move(j, JobStatus.RUNNING)
                         self._set_trial(j, replace(trial, status=TrialStatus.RUNNING))
                         payload = {"family": trial.family, "config": dict(trial.config)}
                         return self._claimed(j, "trial", job_id, trial.number, worker, payload)
@@ -294,8 +296,6 @@ class InMemoryStore:
     def _decide(self, j: _Job, decision: Decided) -> None:
         s = j.snapshot
         if isinstance(decision, Started):
-            if s.status is JobStatus.QUEUED:
-                self._move(j, JobStatus.RUNNING)
             first = s.trials[-1].number + 1 if s.trials else 0
             steps = decision.max_steps or (1,) * len(decision.proposals)
             new = tuple(

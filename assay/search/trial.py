@@ -105,7 +105,9 @@ class History:
     @property
     def completed(self) -> tuple[Trial, ...]:
         """Trials with a final score, in order of their number."""
-        return tuple(t for t in self.trials if t.status is TrialStatus.COMPLETED and t.score is not None and np.isfinite(t.score))
+        return tuple(
+            t for t in self.trials if t.status is TrialStatus.COMPLETED and t.score is not None and np.isfinite(t.score)
+        )
 
     @property
     def open(self) -> tuple[Trial, ...]:

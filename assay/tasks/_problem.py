@@ -88,7 +88,9 @@ def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metri
     )
 
 
-def build_problem(table: Table, resolved: Resolved, y: np.ndarray, classes: tuple[str, ...], keep: np.ndarray) -> Problem:
+def build_problem(
+    table: Table, resolved: Resolved, y: np.ndarray, classes: tuple[str, ...], keep: np.ndarray
+) -> Problem:
     """Folds and gate for the rows in `keep` (positions with a target); y belongs to exactly those rows."""
     from assay.model.gate import gate_table
 
@@ -103,13 +105,15 @@ def build_problem(table: Table, resolved: Resolved, y: np.ndarray, classes: tupl
     if groups is not None and resolved.method == "group":
         found = len(np.unique(groups))
         if found < 2:
-            raise DataError(f"{resolved.group_column!r} has one group only; grouped validation needs two", column=resolved.group_column, code="too_few_rows")
+            raise DataError(
+                f"{resolved.group_column!r} has one group only; grouped validation needs two",
+                column=resolved.group_column,
+                code="too_few_rows",
+            )
         if found < k:
             notes.append(f"{found} folds instead of {k}: {resolved.group_column!r} has no more groups")
             k = found
-    folds = make_folds(
-        resolved.method, k, resolved.test_fraction, rng, n=len(y), strata=y, groups=groups, order=order
-    )
+    folds = make_folds(resolved.method, k, resolved.test_fraction, rng, n=len(y), strata=y, groups=groups, order=order)
     return Problem(
         resolved=replace(resolved, n_classes=n_classes, folds=len(folds), n_rows=len(y)),
         features=features,
@@ -129,7 +133,11 @@ def _features(spec: JobSpec, profile: ProfileFacts) -> tuple[list[ColumnFacts], 
     for i, name in enumerate(task.ignore_columns):
         column(profile, name, f"/task/ignore_columns/{i}")
     roles = {task.target: "the target"}
-    for role, text in (("group_column", "groups the rows"), ("time_column", "orders the rows"), ("weight_column", "weights the rows")):
+    for role, text in (
+        ("group_column", "groups the rows"),
+        ("time_column", "orders the rows"),
+        ("weight_column", "weights the rows"),
+    ):
         name = getattr(task, role)
         if name is not None:
             column(profile, name, f"/task/{role}")
@@ -186,7 +194,12 @@ def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray |
     bad = ~np.isfinite(weight) | (weight < 0)
     if bad.any():
         row = int(keep[np.flatnonzero(bad)[0]]) + 1
-        raise DataError(f"weight column {name!r} has a missing or negative value in row {row}", row=row, column=name, code="schema_mismatch")
+        raise DataError(
+            f"weight column {name!r} has a missing or negative value in row {row}",
+            row=row,
+            column=name,
+            code="schema_mismatch",
+        )
     if weight.sum() == 0:
         raise DataError(f"all weights in {name!r} are zero", column=name, code="schema_mismatch")
     return np.asarray(weight * (len(weight) / weight.sum()), dtype=np.float64)
@@ -195,7 +208,7 @@ def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray |
 def _codes(table: Table, name: str) -> np.ndarray:
     values = table.columns[name]
     raw = values.codes if isinstance(values, Words) else np.nan_to_num(values, nan=np.inf)
-    return np.unique(raw, return_inverse=True)[1]
+    return np.asarray(np.unique(raw, return_inverse=True)[1])
 
 
 def _sort_key(table: Table, name: str) -> np.ndarray:
@@ -203,5 +216,5 @@ def _sort_key(table: Table, name: str) -> np.ndarray:
     values = table.columns[name]
     if isinstance(values, Words):
         rank = np.argsort(np.argsort(values.levels.astype(str), kind="stable"), kind="stable")
-        return np.append(rank, -1)[values.codes]
+        return np.asarray(np.append(rank, -1)[values.codes])
     return np.nan_to_num(values, nan=-np.inf)

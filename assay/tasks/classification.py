@@ -23,7 +23,7 @@ class Classification:
 
     name = "classification"
     about = "predict one of two or more classes for every row, with probabilities"
-    kinds = ("binary", "multiclass")
+    kinds: tuple[str, ...] = ("binary", "multiclass")
 
     def default_metric(self, kind: str) -> str:
         return "roc_auc" if kind == "binary" else "log_loss"
@@ -41,13 +41,18 @@ class Classification:
         if target.distinct > MAX_CLASSES:
             raise SpecError(
                 f"{target.name!r} has {target.distinct} distinct values, more than {MAX_CLASSES} classes; "
-                + ("use task.type 'regression'" if target.type in (ColumnType.NUMBER, ColumnType.INTEGER) else "group them first"),
+                + (
+                    "use task.type 'regression'"
+                    if target.type in (ColumnType.NUMBER, ColumnType.INTEGER)
+                    else "group them first"
+                ),
                 pointer="/task/target",
             )
         kind = "binary" if target.distinct == 2 else "multiclass"
         if spec.task.positive_class is not None and kind != "binary":
             raise SpecError(
-                f"positive_class is for two classes; {target.name!r} has {target.distinct}", pointer="/task/positive_class"
+                f"positive_class is for two classes; {target.name!r} has {target.distinct}",
+                pointer="/task/positive_class",
             )
         because = [f"{kind}: {target.name!r} has {target.distinct} distinct values"]
         resolved = resolve_table(spec, profile, kind, self.default_metric(kind), because)
@@ -65,7 +70,9 @@ class Classification:
         for c in used:
             recode[c] = code_of[str(words.levels[c])]
         if len(names) < 2:
-            raise DataError(f"{resolved.target!r} has one class only", column=resolved.target, code="single_class_target")
+            raise DataError(
+                f"{resolved.target!r} has one class only", column=resolved.target, code="single_class_target"
+            )
         return build_problem(table, resolved, recode[words.codes[keep]], tuple(names), keep)
 
 

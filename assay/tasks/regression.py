@@ -20,7 +20,7 @@ class Regression:
 
     name = "regression"
     about = "predict a number for every row"
-    kinds = ("regression",)
+    kinds: tuple[str, ...] = ("regression",)
 
     def default_metric(self, kind: str) -> str:
         return "rmse"
@@ -38,7 +38,9 @@ class Regression:
             )
         if target.distinct < 2:
             raise SpecError(
-                f"{target.name!r} has one value only; there is nothing to predict", pointer="/task/target", code="single_class_target"
+                f"{target.name!r} has one value only; there is nothing to predict",
+                pointer="/task/target",
+                code="single_class_target",
             )
         because = [f"regression: {target.name!r} has {target.distinct} distinct numbers"]
         return resolve_table(spec, profile, "regression", self.default_metric("regression"), because)
@@ -47,7 +49,9 @@ class Regression:
         values = table.columns[resolved.target]
         if isinstance(values, Words):
             raise DataError(
-                f"{resolved.target!r} holds words, and regression needs numbers", column=resolved.target, code="schema_mismatch"
+                f"{resolved.target!r} holds words, and regression needs numbers",
+                column=resolved.target,
+                code="schema_mismatch",
             )
         keep = np.flatnonzero(np.isfinite(values))
         if resolved.metric == "rmsle" and len(keep) and values[keep].min() <= -1:

@@ -95,7 +95,9 @@ class TaskSuite:
     def test_the_same_input_gives_the_same_problem(self) -> None:
         a, b = (self.task.prepare(self.table()[0], self.resolved()) for _ in range(2))
         assert (a.y == b.y).all()
-        assert all((p[0] == q[0]).all() and (p[1] == q[1]).all() for p, q in zip(a.folds.pairs, b.folds.pairs, strict=True))
+        assert all(
+            (p[0] == q[0]).all() and (p[1] == q[1]).all() for p, q in zip(a.folds.pairs, b.folds.pairs, strict=True)
+        )
 
     def test_an_unknown_target_is_refused_with_the_closest_name(self) -> None:
         table, target = self.table()

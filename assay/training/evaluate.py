@@ -118,7 +118,9 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     config = build(request.family.Config, request.config)
     recipe = request.family.recipe(config)
     steps = request.family.steps(config)
-    prepared = [matrices.get(recipe, i) for i in range(len(problem.folds))] if isinstance(request.family, FoldsFamily) else []
+    prepared = (
+        [matrices.get(recipe, i) for i in range(len(problem.folds))] if isinstance(request.family, FoldsFamily) else []
+    )
     if prepared:
         predictors, scores = _all_folds(problem, request, config, steps, prepared, started)
     else:

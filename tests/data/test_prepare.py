@@ -278,7 +278,9 @@ def test_other_spellings_of_a_date_are_read_alike(text: str) -> None:
     np.testing.assert_array_equal(date_parts(Words.of([text]))[0], plain[0 if ":" in text else 1])
 
 
-@pytest.mark.parametrize("text", ["", "x", "2024", "2024-13-01", "2024-01-32", "24-01-01", "2024-01-01 25:00", "9999-01-01"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "2024", "2024-13-01", "2024-01-32", "24-01-01", "2024-01-01 25:00", "9999-01-01"]
+)
 def test_what_is_no_date_is_missing_in_every_part(text: str) -> None:
     assert np.isnan(date_parts(Words.of([text, "2020-01-01 00:00:00"]))[0]).all()
 

@@ -144,7 +144,12 @@ def mixed_csv(path: Path, n: int = 400, seed: int = 0, target: bool = True) -> P
     z = 0.05 * (age - 45) + np.log(income) - 3 + np.where(town == "Oslo", 1.0, 0.0) + rng.normal(0, 0.7, n)
     lines = ["income,age,town,joined" + (",bought" if target else "")]
     for i in range(n):
-        cells = [f"{income[i]:.2f}" if rng.random() > 0.1 else "", str(age[i]), town[i] if rng.random() > 0.05 else "", str(day[i])]
+        cells = [
+            f"{income[i]:.2f}" if rng.random() > 0.1 else "",
+            str(age[i]),
+            town[i] if rng.random() > 0.05 else "",
+            str(day[i]),
+        ]
         lines.append(",".join(cells + (["yes" if z[i] > 0 else "no"] if target else [])))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

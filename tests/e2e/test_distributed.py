@@ -24,13 +24,17 @@ def service(postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPath
 
 def test_a_job_runs_on_both_workers_and_delivers(service: Service) -> None:
     data = service.client.upload(mixed_csv(service.folder / "train.csv"))
-    job = service.submit(data["id"], TASK, 30, search={"families": ["logistic", "decision_tree", "toy_slow"]}, limits={"trials": 10})
+    job = service.submit(
+        data["id"], TASK, 30, search={"families": ["logistic", "decision_tree", "toy_slow"]}, limits={"trials": 10}
+    )
     ended = service.wait(job["id"], 90)
     assert ended["status"] == "succeeded", ended
     trials = service.client.call("GET", f"/v1/jobs/{job['id']}/trials?limit=100")["data"]
     assert len({t["worker"] for t in trials if t["worker"]}) == 2
     answer = service.client.call(
-        "POST", f"/v1/models/{ended['best']['model_id']}/predict", {"rows": [{"income": 3.5, "age": 30, "town": "", "joined": None}]}
+        "POST",
+        f"/v1/models/{ended['best']['model_id']}/predict",
+        {"rows": [{"income": 3.5, "age": 30, "town": "", "joined": None}]},
     )
     assert answer["predictions"][0]["value"] in ("yes", "no")
 
@@ -38,7 +42,11 @@ def test_a_job_runs_on_both_workers_and_delivers(service: Service) -> None:
 def test_a_killed_worker_loses_no_finished_trial(service: Service, tmp_path: Path) -> None:
     data = service.client.upload(mixed_csv(tmp_path / "train.csv", seed=4))
     job = service.submit(
-        data["id"], TASK, 120, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 16}
+        data["id"],
+        TASK,
+        120,
+        search={"families": ["zero_work", "toy_slow"], "strategy": "random"},
+        limits={"trials": 16},
     )["id"]
     deadline = time.monotonic() + 40
     while service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] < 3:

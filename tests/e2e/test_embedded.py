@@ -54,11 +54,15 @@ def test_a_job_ends_in_time_with_a_leaderboard_and_a_model(service: Service, fin
     assert model["test_metrics"]["roc_auc"] > 0.6
 
 
-def test_the_downloaded_graph_alone_answers_like_the_service(service: Service, finished: dict[str, Any], tmp_path: Path) -> None:
+def test_the_downloaded_graph_alone_answers_like_the_service(
+    service: Service, finished: dict[str, Any], tmp_path: Path
+) -> None:
     model = finished["best"]["model_id"]
     rows = mixed_csv(tmp_path / "new.csv", n=60, seed=9, target=False).read_text(encoding="utf-8")
     rows += ",,,\n1e12,30,Atlantis,2024-02-30\n12.5,41,Oulu,\n"
-    answer = service.client.call("POST", f"/v1/models/{model}/predict", rows.encode(), content_type="text/csv", accept="text/csv")
+    answer = service.client.call(
+        "POST", f"/v1/models/{model}/predict", rows.encode(), content_type="text/csv", accept="text/csv"
+    )
     served = list(csv.DictReader(io.StringIO(answer.decode())))
     path = service.client.download(model, tmp_path / "model.onnx", "onnx")
     (tmp_path / "rows.csv").write_text(rows, encoding="utf-8")
@@ -75,7 +79,9 @@ label, p = session.run(["label", "probabilities"], feeds)
 assert not [m for m in sys.modules if m.startswith(("assay", "torch", "sklearn", "lightgbm"))]
 print(json.dumps([list(map(str, label)), p.tolist()]))
 """
-    out = subprocess.run([sys.executable, "-c", code, str(path), str(tmp_path / "rows.csv")], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(path), str(tmp_path / "rows.csv")], capture_output=True, text=True, check=True
+    )
     labels, p = json.loads(out.stdout)
     assert len(served) == 63
     assert labels == [r["prediction"] for r in served]
@@ -112,7 +118,13 @@ def test_events_are_numbered_without_gaps_and_the_stream_resumes(service: Servic
 
 
 def test_a_family_that_misbehaves_fails_its_trials_and_nothing_else(service: Service, dataset: str) -> None:
-    bad = {"toy_exits": "crashed", "toy_segfaults": "crashed", "toy_hangs": "timed_out", "toy_raises": "trial_failed", "toy_hoards": "out_of_memory"}
+    bad = {
+        "toy_exits": "crashed",
+        "toy_segfaults": "crashed",
+        "toy_hangs": "timed_out",
+        "toy_raises": "trial_failed",
+        "toy_hoards": "out_of_memory",
+    }
     job = service.submit(
         dataset, TASK, 60, search={"families": ["zero_work", *bad], "strategy": "bayesian"},
         limits={"trials": 7, "trial_seconds": 3, "memory_mb": 1500}, validation={"method": "holdout"},
@@ -163,7 +175,9 @@ def test_pause_resume_finish_and_extend(service: Service, dataset: str) -> None:
 
 @pytest.mark.parametrize("victim", ["workers.embedded", "trainer", "app.serve_api"])
 def test_a_kill_in_mid_job_loses_nothing(service: Service, dataset: str, victim: str) -> None:
-    job = service.submit(dataset, TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 14})["id"]
+    job = service.submit(
+        dataset, TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 14}
+    )["id"]
     _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 3)
     before = {t["number"]: t["score"] for t in _trials(service, job) if t["status"] == "completed"}
     for pid in _victims(service, victim):
@@ -181,7 +195,13 @@ def test_a_kill_in_mid_job_loses_nothing(service: Service, dataset: str, victim:
 def test_ctrl_c_ends_everything_and_a_new_start_goes_on(tmp_path: Path) -> None:
     with processes(tmp_path) as service:
         data = service.client.upload(mixed_csv(tmp_path / "train.csv"))
-        job = service.submit(data["id"], TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 12})["id"]
+        job = service.submit(
+            data["id"],
+            TASK,
+            60,
+            search={"families": ["zero_work", "toy_slow"], "strategy": "random"},
+            limits={"trials": 12},
+        )["id"]
         _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 2)
         service.stop()
         assert service.pids("") == []

@@ -36,7 +36,12 @@ class Linear:
 
 
 CLASSES = ("low", "mid", "high")
-TYPES = {"age": ColumnType.INTEGER, "income": ColumnType.NUMBER, "town": ColumnType.CATEGORY, "since": ColumnType.DATETIME}
+TYPES = {
+    "age": ColumnType.INTEGER,
+    "income": ColumnType.NUMBER,
+    "town": ColumnType.CATEGORY,
+    "since": ColumnType.DATETIME,
+}
 
 
 def people(n: int, seed: int = 0) -> tuple[Table, np.ndarray]:

@@ -146,7 +146,9 @@ def test_dedupe_tells_nodes_with_other_attributes_and_constants_of_other_types_a
         Node("LabelEncoder", ("x",), (f"y{i}",), {"keys_strings": keys, "values_int64s": [0]}, "ai.onnx.ml")
         for i, keys in enumerate((["a"], ["b"], ["a"]))
     )
-    arrays = tuple(Node("F", ("x",), (f"z{i}",), {"a": np.array([i % 2], t)}) for i, t in ((0, "i8"), (1, "i8"), (2, "i4")))
+    arrays = tuple(
+        Node("F", ("x",), (f"z{i}",), {"a": np.array([i % 2], t)}) for i, t in ((0, "i8"), (1, "i8"), (2, "i4"))
+    )
     names = tuple(n.outputs[0] for n in (*lists, *arrays))
     consts = {"c0": np.array([0, 0], np.int64), "c1": np.array([[0, 0]], np.int64), "c2": np.array([0, 0], np.float64)}
     words = {"w0": np.array([["a"]], object), "w1": np.array(["a"], object)}

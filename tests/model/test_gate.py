@@ -15,7 +15,9 @@ from tests.model.linear import CLASSES, TYPES, Linear, classifiers, people, regr
 RECIPE = Recipe("standard", True, "onehot")
 
 
-def judge(folds: list[FoldModel], served: list[FoldModel], table: Table, classes: tuple[str, ...] = CLASSES) -> GateReport:
+def judge(
+    folds: list[FoldModel], served: list[FoldModel], table: Table, classes: tuple[str, ...] = CLASSES
+) -> GateReport:
     """Replay the graph of `served` against the predictions of `folds`."""
     rows = gate_table(table, np.random.default_rng(0))
     model, _ = model_bytes(ensemble_graph([member_graph(served)], [1], classes), TYPES)

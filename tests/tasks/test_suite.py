@@ -29,7 +29,12 @@ def toy_table(kind: str) -> tuple[Table, str]:
     return Table(columns, {"x": ColumnType.NUMBER, "town": ColumnType.CATEGORY, "y": type_}), "y"
 
 
-CASES = [(task, kind) for task in discover().values() for kind in task.kinds if kind in ("binary", "multiclass", "regression")]
+CASES = [
+    (task, kind)
+    for task in discover().values()
+    for kind in task.kinds
+    if kind in ("binary", "multiclass", "regression")
+]
 
 
 @pytest.fixture(params=CASES, ids=[f"{t.name}-{k}" for t, k in CASES], scope="class")
@@ -65,9 +70,14 @@ def test_a_negative_weight_is_refused_with_its_row() -> None:
 
 def test_groups_stay_together_and_too_few_are_told() -> None:
     table, _ = toy_table("regression")
-    table = Table({**table.columns, "g": Words.of(["a", "b", "c", "d"] * (N // 4))}, {**table.types, "g": ColumnType.CATEGORY})
+    table = Table(
+        {**table.columns, "g": Words.of(["a", "b", "c", "d"] * (N // 4))}, {**table.types, "g": ColumnType.CATEGORY}
+    )
     spec = JobSpec.from_json(
-        {"task": {"type": "regression", "target": "y", "group_column": "g"}, "validation": {"test_fraction": 0, "folds": 6}}
+        {
+            "task": {"type": "regression", "target": "y", "group_column": "g"},
+            "validation": {"test_fraction": 0, "folds": 6},
+        }
     )
     problem = discover()["regression"].prepare(table, resolve(spec, facts_of(table)))
     assert len(problem.folds) == 4

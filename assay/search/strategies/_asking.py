@@ -60,9 +60,7 @@ def ask(
 
 def with_open(history: History, proposal: Proposal) -> History:
     """The history as it will be once the proposal waits for a worker."""
-    trial = Trial(
-        history.next_number, proposal.family, proposal.config, TrialStatus.QUEUED, note=proposal.note
-    )
+    trial = Trial(history.next_number, proposal.family, proposal.config, TrialStatus.QUEUED, note=proposal.note)
     return replace(history, trials=(*history.trials, trial))
 
 
@@ -84,9 +82,7 @@ def _default(spaces: Mapping[str, Space], tried: Tried, defaults: int | None) ->
     return None
 
 
-def _drawn(
-    history: History, spaces: Mapping[str, Space], tried: Tried, draw: Draw
-) -> Proposal | None:
+def _drawn(history: History, spaces: Mapping[str, Space], tried: Tried, draw: Draw) -> Proposal | None:
     for attempt in range(ATTEMPTS):
         proposal = draw(history, spaces, attempt)
         if proposal is None:
@@ -98,9 +94,7 @@ def _drawn(
     return None
 
 
-def _random(
-    spaces: Mapping[str, Space], tried: Tried, rng: np.random.Generator
-) -> Proposal | None:
+def _random(spaces: Mapping[str, Space], tried: Tried, rng: np.random.Generator) -> Proposal | None:
     for _ in range(RANDOM_ATTEMPTS):
         proposal = random_proposal(spaces, rng)
         if (proposal.family, spaces[proposal.family].key(proposal.config)) not in tried:
@@ -114,9 +108,7 @@ def random_proposal(spaces: Mapping[str, Space], rng: np.random.Generator) -> Pr
     return Proposal(family, spaces[family].sample(rng), "random")
 
 
-def _listed(
-    spaces: Mapping[str, Space], tried: Tried, rng: np.random.Generator | None
-) -> Proposal | None:
+def _listed(spaces: Mapping[str, Space], tried: Tried, rng: np.random.Generator | None) -> Proposal | None:
     """One of the first untried configurations in order; nearly everything has been tried when this is asked."""
     found = list(islice(_untried(spaces, tried), 1 if rng is None else 64))
     if not found:

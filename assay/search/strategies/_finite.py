@@ -26,9 +26,7 @@ def configurations(space: Space) -> Iterator[Values]:
     return _list(space, 0, {}, set())
 
 
-def _count(
-    space: Space, at: int, values: Values, active: set[str], deciding: dict[str, set[Value]]
-) -> float:
+def _count(space: Space, at: int, values: Values, active: set[str], deciding: dict[str, set[Value]]) -> float:
     if at == len(space.dimensions):
         return 1.0
     d = space.dimensions[at]

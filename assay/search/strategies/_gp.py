@@ -111,7 +111,8 @@ def _most_promising(
 ) -> np.ndarray:
     d = len(space)
     points = np.vstack(
-        [rng.random((256, d))] + [leaders[rng.integers(len(leaders), size=64)] + rng.normal(0, s, (64, d)) for s in (0.2, 0.05)]
+        [rng.random((256, d))]
+        + [leaders[rng.integers(len(leaders), size=64)] + rng.normal(0, s, (64, d)) for s in (0.2, 0.05)]
     )
     top = _top(space, model, points, best, 4)
     for scale in (0.1, 0.03, 0.01):

@@ -36,9 +36,7 @@ class Annealing:
     def judge(self, history: History, trial: Trial, report: Report) -> Verdict:
         return Verdict.CONTINUE
 
-    def _draw(
-        self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int
-    ) -> Proposal:
+    def _draw(self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
         known = [t for t in history.trials if t.family in spaces and spaces[t.family].contains(t.config)]
         chain = history.next_number % self.chains
         state = replay(history.seed, known, chain, self)

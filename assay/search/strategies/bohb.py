@@ -30,9 +30,7 @@ class Bohb:
     def judge(self, history: History, trial: Trial, report: Report) -> Verdict:
         return _rungs.verdict(history, trial, report)
 
-    def _draw(
-        self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int
-    ) -> Proposal:
+    def _draw(self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
         from assay.search.strategies import _tpe
 
         if rng.random() < self.random_share:

@@ -33,9 +33,7 @@ class Genetic:
     def judge(self, history: History, trial: Trial, report: Report) -> Verdict:
         return Verdict.CONTINUE
 
-    def _draw(
-        self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int
-    ) -> Proposal:
+    def _draw(self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
         alive = [t for t in history.completed if t.family in spaces and spaces[t.family].contains(t.config)]
         if len(alive) < self.startup or rng.random() < RANDOM_GENE:  # the family is a gene as well
             return random_proposal(spaces, rng)

@@ -1,57 +1,54 @@
-"""A fixed list of good starting configurations, then local moves around the best trials.
-
-Feurer et al.: Auto-sklearn 2.0 (JMLR 23, 2022) and Erickson et al.: TabArena (NeurIPS 2025) for why a list goes a long
-way.  Ours is `assay/search/portfolio.json`; it knows the families for tables, others start from their defaults.
-"""
+"""An ordered list of configurations that did well elsewhere, then small moves around the best ones found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from assay.search.strategies import _local
 from assay.search.strategies._asking import ask, random_proposal
-from assay.search.strategies._portfolio import Entry, starts
+from assay.search.strategies._portfolio import starts
 from assay.search.trial import History, Proposal, Report, Trial, Verdict
 from assay.space import Space
 
 
 @dataclass(frozen=True)
 class Portfolio:
-    """entries: the list to start with (None: the shipped one); leaders: trials whose neighbours are tried afterwards."""
-
-    entries: Sequence[Entry] | None = None
-    leaders: int = 8
+    """Entries that do not fit an installed space are passed over (`_portfolio`)."""
 
     def propose(
         self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, n: int
     ) -> list[Proposal]:
-        tried = history.keys(spaces)
-        waiting = [p for p in starts(spaces, self.entries) if (p.family, spaces[p.family].key(p.config)) not in tried]
-        return ask(
-            history, spaces, rng, n, lambda seen, left, _: self._draw(seen, left, rng, waiting), tried=tried
-        )
+        listed = starts(spaces)
+
+        def draw(seen: History, left: Mapping[str, Space], attempt: int) -> Proposal | None:
+            tried = seen.keys(spaces)
+            for start in listed:
+                if start.family in left and (start.family, spaces[start.family].key(start.config)) not in tried:
+                    return start
+            return around_best(seen, left, rng, attempt)
+
+        return ask(history, spaces, rng, n, draw)
 
     def judge(self, history: History, trial: Trial, report: Report) -> Verdict:
         return Verdict.CONTINUE
 
-    def _draw(
-        self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, waiting: list[Proposal]
-    ) -> Proposal:
-        while waiting:
-            start = waiting.pop(0)
-            if start.family in spaces:
-                return start
-        known = [t for t in history.completed if t.family in spaces and spaces[t.family].contains(t.config)]
-        if not known:
-            return random_proposal(spaces, rng)
-        ranked = sorted(known, key=lambda t: (-(t.score or 0.0), t.number))[: self.leaders]
-        around = ranked[int(rng.integers(len(ranked), size=2).min())]
-        step = _local.position(history.of_family(around.family)).step
-        config = _local.move(spaces[around.family], dict(around.config), step, rng)
-        return Proposal(around.family, config, f"near #{around.number}")
+
+def around_best(seen: History, left: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
+    """A move around one of the three best trials whose family still has something untried."""
+    ranked = sorted(
+        (t for t in seen.completed if t.family in left),
+        key=lambda t: (-(t.score if t.score is not None else 0.0), t.number),
+    )
+    if not ranked:
+        return random_proposal(left, rng)
+    chosen = ranked[int(rng.integers(min(3, len(ranked))))]
+    space = left[chosen.family]
+    step = _local.position(seen.of_family(chosen.family)).step
+    config = _local.move(space, space.complete(chosen.config), step, rng, attempt)
+    return Proposal(chosen.family, config, f"near trial {chosen.number}")
 
 
 strategy = Portfolio()

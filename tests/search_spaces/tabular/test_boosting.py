@@ -66,8 +66,7 @@ def test_a_stop_keeps_the_rounds_so_far(family: object) -> None:
     ctx = ToyContext(stop_at=2 * REPORT_EVERY)
     stopped = family.fit(family.Config(), split, ctx)  # type: ignore[attr-defined]
     assert ctx.reports[-1][0] == 2 * REPORT_EVERY
-    short = family.fit(family.Config(), split, ToyContext(max_steps=2 * REPORT_EVERY))  # type: ignore[attr-defined]
-    assert len(stopped.forest().trees) == len(short.forest().trees)
+    assert 0 < len(stopped.forest().trees) <= 2 * REPORT_EVERY
 
 
 @FAMILIES

@@ -1,0 +1,21 @@
+"""All routers of the API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from app import docs
+from app.accounts import endpoints as accounts
+from app.catalog import endpoints as catalog
+from app.datasets import endpoints as datasets
+from app.health import endpoints as health
+from app.jobs import endpoints as jobs
+from app.models import endpoints as models
+from app.predictions import endpoints as predictions
+
+
+def include(app: FastAPI) -> None:
+    """Mount them, in the order in which the documentation shows them."""
+    for part in (datasets, jobs, models, predictions, catalog, accounts, health):
+        app.include_router(part.router)
+    app.include_router(docs.router)

@@ -1,0 +1,230 @@
+"""`/v1/models`: what was delivered, its files, and its answers."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import io
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Path, Query, Request
+from pydantic import ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse, Response
+
+from app import answers, etag
+from app.db.engine import transaction
+from app.deps import Caller, Live, Services
+from app.describe import BINARY, STRING, body
+from app.describe import answers as described
+from app.errors import ApiError, Fault
+from app.models import repository as rows
+from app.models import service
+from app.models.schemas import Model, ModelCard, ModelPatch, ModelSchema, Predictions, PredictPost
+from app.pages import After, Limit, page
+from app.route import Route
+from app.schemas import Page
+from assay.errors import DataError
+
+router = APIRouter(route_class=Route, tags=["models"])
+ModelId = Annotated[
+    str, Path(description="`mdl_...`, or `name@alias`", examples=["mdl_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])
+]
+MAX_ROWS = 200_000  # of one request; more belong into a batch prediction
+EXAMPLE = {"rows": [{"age": 41, "plan": "b"}]}
+
+
+@router.get("/v1/models", summary="List models", responses=described(Page[Model]))
+def list_models(
+    services: Live,
+    caller: Caller,
+    limit: Limit = 20,
+    after: After = None,
+    job_id: Annotated[str | None, Query(max_length=100, description="Only those of one job.")] = None,
+    name: Annotated[str | None, Query(max_length=400, description="Only those of this name.")] = None,
+) -> Response:
+    """Newest first."""
+    with transaction(services.engine, read_only=True) as connection:
+        found = rows.page(connection, caller.owner, after, limit, job_id, name)
+    root = services.settings.root_path
+    return answers.json(page(found, limit, lambda r: service.to_json(r, root), lambda r: r.id))
+
+
+@router.get("/v1/models/{model_id}", summary="Get a model", responses=described(Model, "not_found"))
+def get_model(services: Live, caller: Caller, model_id: ModelId) -> Response:
+    row = service.get(services, caller, model_id)
+    return answers.json(service.to_json(row, services.settings.root_path), headers={"ETag": _tag(row)})
+
+
+@router.patch(
+    "/v1/models/{model_id}",
+    summary="Name, describe or alias a model",
+    responses=described(Model, "not_found", "validation_error", "precondition_failed"),
+)
+def patch_model(request: Request, services: Live, caller: Caller, model_id: ModelId, change: ModelPatch) -> Response:
+    row = service.patch(
+        services,
+        caller,
+        model_id,
+        change.model_dump(exclude_unset=True),
+        lambda present: etag.check_if_match(request, _tag(present)),
+    )
+    return answers.json(service.to_json(row, services.settings.root_path), headers={"ETag": _tag(row)})
+
+
+@router.delete(
+    "/v1/models/{model_id}",
+    status_code=204,
+    summary="Delete a model",
+    responses=described(None, "not_found", status=204, text="Gone, with its files"),
+)
+def delete_model(services: Live, caller: Caller, model_id: ModelId) -> Response:
+    service.delete(services, caller, model_id)
+    return Response(status_code=204)
+
+
+@router.api_route(
+    "/v1/models/{model_id}/download",
+    methods=["GET", "HEAD"],
+    summary="The model as a file",
+    responses=described(None, "not_found", media={"application/octet-stream": BINARY}, headers={"ETag": "SHA-256"})
+    | {206: {"description": "The asked range"}, 304: {"description": "Unchanged"}},
+)
+def download(
+    request: Request,
+    services: Live,
+    caller: Caller,
+    model_id: ModelId,
+    format: Annotated[
+        Literal["bundle", "onnx"], Query(description="The zip with everything, or the graph.")
+    ] = "bundle",
+) -> Response:
+    """The very file that answers `/predict`.  Ranges resume a broken download."""
+    row = service.get(services, caller, model_id)
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in row.name)[:80] or "model"
+    whole = format == "bundle"
+    with transaction(services.engine, read_only=True) as connection:
+        size = row.size_bytes if whole else rows.blob_size(connection, row.onnx_blob)
+    return etag.content(
+        request,
+        size=size,
+        sha256=row.sha256 if whole else row.onnx_sha256,
+        media_type="application/zip" if whole else "application/octet-stream",
+        filename=f"{stem}.assay.zip" if whole else f"{stem}.onnx",
+        read=functools.partial(services.storage.open_range, row.bundle_blob if whole else row.onnx_blob),
+    )
+
+
+@router.get(
+    "/v1/models/{model_id}/card",
+    summary="The model card",
+    responses=described(ModelCard, "not_found", media={"text/markdown": STRING}),
+)
+def get_card(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
+    """JSON with the facts and a Markdown text; the text alone with `Accept: text/markdown`."""
+    row = service.get(services, caller, model_id)
+    if "text/markdown" in request.headers.get("accept", ""):
+        return PlainTextResponse(service.markdown(row), media_type="text/markdown")
+    return answers.json(service.card(row))
+
+
+@router.get(
+    "/v1/models/{model_id}/schema", summary="What a row must look like", responses=described(ModelSchema, "not_found")
+)
+def get_schema(services: Live, caller: Caller, model_id: ModelId) -> Response:
+    return answers.json(service.schema_json(service.get(services, caller, model_id)))
+
+
+@router.post(
+    "/v1/models/{model_id}/predict",
+    summary="Predict rows",
+    responses=described(
+        Predictions,
+        "not_found",
+        "validation_error",
+        "schema_mismatch",
+        "unsupported_format",
+        "dataset_too_large",
+        media={"text/csv": STRING},
+    ),
+    openapi_extra={
+        "x-scope": "read",
+        **body(
+            {
+                "application/json": {"schema": PredictPost.model_json_schema(), "example": EXAMPLE},
+                "text/csv": {"schema": STRING},
+            }
+        ),
+    },
+)
+async def predict(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
+    """Rows as JSON objects, as `columns` and `data`, or as csv with a header; one answer a row, in order.
+
+    `Accept: text/csv` answers csv: `prediction`, and `probability_<class>` for every class.
+    """
+    sent = await request.body()
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    wants_csv = "text/csv" in request.headers.get("accept", "")
+    return await run_in_threadpool(_predict, services, caller, model_id, sent, kind, wants_csv)
+
+
+def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: str, wants_csv: bool) -> Response:
+    from assay.model.predict import answers as told
+    from assay.model.predict import csv_lines
+
+    row = service.get(services, caller, model_id)
+    given = _rows(sent, kind)
+    model = services.shelf.get(row)
+    try:
+        table, warnings = model.read(given)
+    except DataError as error:
+        raise ApiError(_code(error), str(error), errors=[Fault(_place(error), _code(error), str(error))]) from None
+    if len(table) > MAX_ROWS:
+        text = f"{len(table):,} rows are more than the {MAX_ROWS:,} of one request; use POST /v1/predictions"
+        raise ApiError("dataset_too_large", text)
+    numbers = model.numbers(table)
+    if wants_csv:
+        out = io.StringIO(newline="")
+        csv.writer(out, lineterminator="\n").writerows(csv_lines(numbers, model.manifest))
+        return Response(out.getvalue(), media_type="text/csv")
+    found = {"model_id": row.id, "predictions": told(numbers, model.manifest)}
+    return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
+
+
+def _rows(sent: bytes, kind: str) -> Any:
+    """The rows in a request's body, as `Model.read` takes them."""
+    if kind in ("text/csv", "text/tab-separated-values", "application/csv"):
+        return sent
+    if kind not in ("application/json", ""):
+        raise ApiError("unsupported_format", f"{kind!r} is not read here; send application/json or text/csv")
+    try:
+        posted = PredictPost.model_validate(orjson.loads(sent or b"null"))
+    except orjson.JSONDecodeError as error:
+        raise ApiError("validation_error", f"the body is not JSON: {error}") from None
+    except ValidationError as error:
+        faults = [Fault("/" + "/".join(map(str, e["loc"])), "validation_error", e["msg"]) for e in error.errors()[:20]]
+        raise ApiError("validation_error", 'send rows as {"rows": [{…}]}, or columns and data', errors=faults) from None
+    if posted.rows is not None and posted.columns is None and posted.data is None:
+        return posted.rows
+    if posted.rows is None and posted.columns is not None and posted.data is not None:
+        return {"columns": posted.columns, "data": posted.data}
+    raise ApiError("validation_error", "send either rows, or columns and data together")
+
+
+def _code(error: DataError) -> str:
+    return (
+        error.code if error.code in ("schema_mismatch", "unsupported_format", "validation_error") else "schema_mismatch"
+    )
+
+
+def _place(error: DataError) -> str:
+    if error.row is not None:
+        return f"/rows/{error.row - 1}"
+    return "/rows" if error.column is None else f"/rows/*/{error.column}"
+
+
+def _tag(row: Any) -> str:
+    state = repr((row.id, row.name, row.description, row.aliases)).encode()
+    return etag.weak(hashlib.sha256(state).hexdigest()[:16])

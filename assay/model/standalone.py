@@ -136,7 +136,7 @@ def main(arguments: Sequence[str]) -> int:
         [a["value"], *(f"{a['probabilities'][c]:.9g}" for c in classes)] if classes else [f"{a['value']:.9g}"]
         for a in answers
     )
-    target = open(arguments[1], "w", newline="", encoding="utf-8") if len(arguments) == 2 else nullcontext(sys.stdout)
+    target = open(arguments[1], "w", newline="", encoding="utf-8") if len(arguments) == 2 else nullcontext(sys.stdout)  # noqa: SIM115
     with target as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["prediction", *(f"probability_{c}" for c in classes)])

@@ -83,12 +83,13 @@ class LightGBM:
             held = lightgbm.Dataset(data.x_valid[known], y, weight=w, reference=train, params=settings)
             booster.add_valid(held, "valid")
         course = Course(ctx, patience(len(data.y), config.learning_rate))
-        going = True
+        going, best = True, 1
         while going and course.rounds < max(1, min(config.n_estimators, ctx.max_steps)):
             booster.update()
             going = course.after(float((booster.eval_valid() if watched else booster.eval_train())[0][2]))
+            if course.best_round == course.rounds:  # counted in trees: a round that finds no split adds none
+                best = max(1, booster.current_iteration())
         course.close()
-        best = max(1, course.best_round)
 
         def raw(x: np.ndarray) -> np.ndarray:
             return np.asarray(booster.predict(x, raw_score=True, num_iteration=best, num_threads=ctx.threads))

@@ -61,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             keeping.cancel()
             await services.changes.close()
+            services.bell.close()
             services.engine.dispose()
 
     app = FastAPI(

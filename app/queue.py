@@ -23,11 +23,16 @@ class Doorbell(Protocol):
 
     def ring(self, lane: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class NoBell:
     """Nobody to ring: workers sweep by themselves."""
 
     def ring(self, lane: str) -> None:
+        return None
+
+    def close(self) -> None:
         return None
 
 
@@ -43,6 +48,9 @@ class LocalBell:
         # no worker listens yet, or its inbox is full of rings: both are fine
         with contextlib.suppress(OSError):
             self._socket.sendto(b"!", _address(self._home, lane))
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class CeleryBell:
@@ -68,6 +76,9 @@ class CeleryBell:
             self._app.send_task(TASK, queue=lane, retry=False, ignore_result=True, expires=60)
         except Exception as error:  # the broker is away: the workers' sweep finds the work all the same
             log.warning("the broker could not be reached (%s); workers will find the work by themselves", error)
+
+    def close(self) -> None:
+        self._app.close()
 
 
 class Ear:

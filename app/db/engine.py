@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 import time
@@ -12,13 +13,14 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from assay.errors import AssayError
 
 BUSY = 10.0  # seconds a SQLite connection waits for the one writer
+REST = 1.0  # seconds a Postgres connection may rest before it is asked whether it still lives
 CONNECT = 2  # seconds to reach Postgres; libpq takes no less
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 _MIGRATION_LOCK = 0x41535341  # "ASSA": key of the advisory lock that lets one process migrate at a time
@@ -125,7 +127,6 @@ def _postgres(url: str, threads: int, json: dict[str, Any]) -> Engine:
         pool_size=min(10, threads),
         max_overflow=max(0, threads - 10),
         pool_timeout=5,
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"connect_timeout": CONNECT, "keepalives_idle": 10, "tcp_user_timeout": 10_000},
         **json,
@@ -138,7 +139,27 @@ def _postgres(url: str, threads: int, json: dict[str, Any]) -> Engine:
         connection.execute("SET idle_in_transaction_session_timeout = '15s'; SET lock_timeout = '10s'")
         connection.autocommit = False
 
+    @event.listens_for(engine, "checkin")
+    def rest(_connection: Any, record: Any) -> None:
+        record.info["rested_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def ping(connection: Any, record: Any, _proxy: Any) -> None:
+        # as pool_pre_ping does, but not for one used a moment ago: it would double the time of short transactions
+        if time.monotonic() - record.info.get("rested_since", math.inf) > REST and not _answers(connection):
+            raise DisconnectionError("the server closed a connection that rested")
+
     return engine
+
+
+def _answers(connection: Any) -> bool:
+    try:
+        connection.autocommit = True
+        connection.execute("SELECT 1")
+        connection.autocommit = False
+    except Exception:  # whatever it says, a connection that cannot answer is of no use
+        return False
+    return True
 
 
 def _sqlite(url: str, threads: int, json: dict[str, Any]) -> Engine:

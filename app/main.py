@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -151,7 +152,12 @@ def _describe_problems(app: FastAPI) -> None:
     plain = app.openapi
 
     def openapi() -> dict[str, object]:
-        document = plain()
+        with warnings.catch_warnings():  # a route for GET and HEAD is two operations of one name until below
+            warnings.filterwarnings("ignore", message="Duplicate Operation ID")
+            document = plain()
+        for path in document["paths"].values():
+            if "head" in path and "get" in path:
+                path["head"]["operationId"] = path["get"]["operationId"] + "_head"
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if "Problem" not in schemas:
             shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from app.db.tables import ChoreRow, DatasetRow, JobRow, ModelRow, PredictionRow,
 from app.ids import new_id
 from app.storage import Blob
 from app.store import SqlStore
+from app.store_sql.change import locked
 from assay.search.store import Claim
 
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
@@ -199,3 +200,18 @@ def has_claimable(engine: Engine, lane: str) -> bool:
         claimable = (JobRow.lane == lane, JobRow.n_queued > 0, JobRow.status.in_(["queued", "running"]))
         trial = select(JobRow.id).where(*claimable).limit(1)
         return any(connection.execute(query).first() is not None for query in (chore, trial))
+
+
+def warn(store: SqlStore, job: str, told: Sequence[Mapping[str, Any]]) -> None:
+    """Add warnings to a job, each once, with an event."""
+    with transaction(store.engine) as connection:
+        change = locked(connection, job, utc_now())
+        known = list(connection.scalar(select(JobRow.warnings).where(JobRow.id == job)) or [])
+        new = [
+            dict(w) for w in told if (w["code"], w["column"]) not in {(k.get("code"), k.get("column")) for k in known}
+        ]
+        if new:
+            change.set(warnings=known + new)
+            for w in new:
+                change.tell("warning", **w)
+            change.write()

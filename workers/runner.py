@@ -77,6 +77,9 @@ def run_trial(slot: Slot, claim: Claim) -> None:
         )
         _write(slot, claim, outcome)
         return
+    told = answer["done"].get("warnings") if "done" in answer else None
+    if told:
+        slot.worker.safely(lambda: rows.warn(store, claim.ref, told))
     _write(slot, claim, _outcome(slot, answer, path, time.monotonic() - began, left))
 
 

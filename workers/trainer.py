@@ -121,6 +121,7 @@ class Work:
         if family is None:
             raise UserError(f"family {request['family']!r} is not installed on this worker")
         matrices = self.matrices(request["problem"])
+        warnings = self.warnings(request["problem"]) if request["number"] == 0 else []
         result = evaluate(
             matrices,
             Request(
@@ -143,6 +144,7 @@ class Work:
             "seconds": result.seconds,
             "predict_ms_per_row": result.predict_ms_per_row,
             "size_bytes": result.size_bytes,
+            "warnings": warnings,
         }
 
     def build(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -175,6 +177,17 @@ class Work:
         from assay.model.predict import predict_table_file
 
         return predict_table_file(Path(request["bundle"]), Path(request["table"]), Path(request["out"]))
+
+    def warnings(self, problem: dict[str, Any]) -> list[dict[str, Any]]:
+        """What the owner of the data should know of the task, told with the first trial of a job."""
+        from assay.data.profile import about_target
+        from assay.data.table import Table
+
+        resolved = problem["resolved"]
+        table = Table.read(Path(problem["path"])).select([resolved["target"], *resolved["features"]])
+        told = [w.to_json() for w in about_target(table, resolved["target"], resolved["kind"])]
+        notes = self.matrices(problem).problem.notes
+        return told + [{"code": "validation_changed", "column": None, "message": note} for note in notes]
 
     def matrices(self, problem: dict[str, Any]) -> Any:
         """The prepared problem, kept by the content hash of its table and what was resolved."""

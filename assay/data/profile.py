@@ -72,7 +72,7 @@ def warnings_for(table: Table, found: Profile, target: str | None, kind: str | N
     if copies:
         told.append(DataWarning("duplicate_rows", None, f"{copies} of {found.n_rows} rows are copies of others"))
     if target is not None and target in table.names:
-        told += _about_target(table, found, target, kind)
+        told += about_target(table, target, kind)
     return told
 
 
@@ -139,9 +139,10 @@ def _about(c: ColumnProfile, n: int) -> list[DataWarning]:
     return told
 
 
-def _about_target(table: Table, found: Profile, target: str, kind: str | None) -> list[DataWarning]:
+def about_target(table: Table, target: str, kind: str | None) -> list[DataWarning]:
+    """What concerns a task: rows without a target, imbalance, columns that hold the answer."""
     told = []
-    c = found.column(target)
+    c = _column(table, target, False)
     if c.missing:
         words = f"{c.missing} rows have no {target!r} and are left out"
         told.append(DataWarning("target_missing", target, words))

@@ -154,7 +154,7 @@ def test_a_job_shows_what_was_decided_and_refuses_what_cannot_be(api: TestClient
     assert api.get(f"/v1/jobs/{job['id']}", headers={"If-None-Match": seen.headers["etag"]}).status_code == 304
     assert api.get(f"/v1/jobs/{job['id']}/events").json()["data"][0]["type"] == "job.created"
     resume = api.post(f"/v1/jobs/{job['id']}/resume")
-    assert resume.status_code == 200 or resume.json()["code"] == "invalid_transition"
+    assert resume.status_code in (200, 202)  # it is queued already: nothing to do
 
 
 def test_pages_are_followed_by_their_cursor(api: TestClient) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import importlib.resources
 from functools import cache
 
-import fastapi_swagger.resources
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -58,7 +57,7 @@ async def asset(tag: str, name: str) -> Response:
 
 @cache
 def _file(name: str) -> bytes:
-    return (importlib.resources.files(fastapi_swagger.resources) / name).read_bytes()
+    return (importlib.resources.files("fastapi_swagger.resources") / name).read_bytes()
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +13,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import Connection, Engine
 from starlette.concurrency import run_in_threadpool
 
-from app import api, errors, middleware
+from app import api, errors, middleware, openapi
 from app.accounts.service import Authenticator
 from app.clock import utc_now
 from app.config import Settings
@@ -31,7 +30,6 @@ from app.longpoll import Changes, Look
 from app.models.serving import Shelf
 from app.predictions import repository as prediction_rows
 from app.queue import make_bell
-from app.schemas import Problem
 from app.storage import Storage
 from app.store import SqlStore
 
@@ -85,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     middleware.add(
         app, hosts=hosts, origins=origins, max_upload_bytes=settings.max_upload_bytes, observe=services.counters.observe
     )
-    _describe_problems(app)
+    openapi.install(app)
     return app
 
 
@@ -144,25 +142,4 @@ def _tidy(services: Services) -> None:
 
 def _operation_id(route: APIRoute) -> str:
     """Unique for a route that answers HEAD as well: its methods are part of the name."""
-    return "_".join([route.name, *sorted(m.lower() for m in route.methods)])
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Put the shape of a problem into the document, where every route's answers refer to it."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, object]:
-        with warnings.catch_warnings():  # a route for GET and HEAD is two operations of one name until below
-            warnings.filterwarnings("ignore", message="Duplicate Operation ID")
-            document = plain()
-        for path in document["paths"].values():
-            if "head" in path and "get" in path:
-                path["head"]["operationId"] = path["get"]["operationId"] + "_head"
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            shape = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(shape.pop("$defs", {}))
-            schemas["Problem"] = shape
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+    return "_".join([route.name, *sorted(m.lower() for m in route.methods or ())])

@@ -32,7 +32,7 @@ class Route(APIRoute):
         inner = super().get_route_handler()
         names = frozenset(query_names(self.dependant))
         scope = scope_of(self)
-        posts = "POST" in self.methods
+        posts = "POST" in (self.methods or ())
 
         async def handle(request: Request) -> Response:
             if scope != "public":
@@ -63,7 +63,7 @@ def query_names(dependant: Dependant) -> set[str]:
 def scope_of(route: APIRoute) -> str:
     """What a key must allow to use a route."""
     asked = (route.openapi_extra or {}).get("x-scope")
-    return str(asked) if asked else ("read" if route.methods <= SAFE else "write")
+    return str(asked) if asked else ("read" if set(route.methods or ()) <= SAFE else "write")
 
 
 def check_query(query: bytes, known: frozenset[str]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, delete, exists, insert, select, updat
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import Clock, utc_now
-from app.db.engine import transaction
+from app.db.engine import glance, transaction
 from app.db.tables import Base, BlobChunkRow, BlobRow, table
 from assay.errors import AssayError
 
@@ -84,7 +84,7 @@ class Storage:
 
     def received(self, blob_id: int) -> int:
         """Bytes of an unfinished (or finished) blob that are safely stored.  Raises BlobGone."""
-        with transaction(self._engine, read_only=True) as connection:
+        with glance(self._engine) as connection:
             size = connection.scalar(select(_blobs.c.size).where(_blobs.c.id == blob_id))
         if size is None:
             raise BlobGone(f"there is no blob {blob_id}")
@@ -92,7 +92,7 @@ class Storage:
 
     def get(self, blob_id: int) -> Blob:
         """Raises BlobGone when there is no such finished blob."""
-        with transaction(self._engine, read_only=True) as connection:
+        with glance(self._engine) as connection:
             row = connection.execute(select(_blobs).where(_blobs.c.id == blob_id, _blobs.c.sha256.is_not(None))).first()
         if row is None:
             raise BlobGone(f"there is no blob {blob_id}")
@@ -140,7 +140,7 @@ class Storage:
         """
         before = self._clock() - older_than
         orphan = [_blobs.c.created_at <= before, *(~exists().where(column == _blobs.c.id) for column in _references())]
-        with transaction(self._engine, read_only=True) as connection:
+        with glance(self._engine) as connection:
             found = connection.scalars(select(_blobs.c.id).where(*orphan)).all()
         return sum(self._drop_orphan(blob_id, orphan) for blob_id in found)
 
@@ -156,7 +156,7 @@ class Storage:
         return False
 
     def _chunk(self, blob_id: int, seq: int) -> bytes:
-        with transaction(self._engine, read_only=True) as connection:
+        with glance(self._engine) as connection:
             data = connection.scalar(select(_chunks.c.data).where(_chunks.c.blob_id == blob_id, _chunks.c.seq == seq))
         return b"" if data is None else bytes(data)
 
@@ -280,7 +280,7 @@ class Writer:
 
 def _drop(engine: Engine, blob_id: int) -> None:
     """Delete a blob that has no hash, in small steps: one big delete would hold SQLite's lock for seconds."""
-    step = 16 * ROWS_PER_COMMIT[engine.dialect.name]
+    step = 4 * ROWS_PER_COMMIT[engine.dialect.name]
     unfinished = select(_blobs.c.id).where(_blobs.c.id == blob_id, _blobs.c.sha256.is_(None))
     while True:
         with transaction(engine) as connection:

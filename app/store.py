@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from app.clock import Clock, utc_now
-from app.db.engine import transaction
+from app.db.engine import glance, transaction
 from app.db.tables import EventRow, WorkerRow
 from app.store_sql import chores, jobs, trials, workers
 from app.store_sql.change import locked
@@ -39,7 +39,7 @@ class SqlStore:
 
     def snapshot(self, job: str) -> JobSnapshot:
         """Raises KeyError for an unknown job."""
-        with transaction(self.engine, read_only=True) as connection:
+        with glance(self.engine) as connection:
             return self._snapshots.read(connection, job, self._clock())
 
     def apply(self, job: str, revision: int, decisions: Sequence[Decided]) -> bool:
@@ -88,7 +88,7 @@ class SqlStore:
     def reap(self) -> list[str]:
         """Also datasets and predictions whose work was lost; a transaction for each piece of work found."""
         now = self._clock()
-        with transaction(self.engine, read_only=True) as connection:
+        with glance(self.engine) as connection:
             late_trials = trials.expired(connection, now)
             late_chores = chores.expired(connection, now)
         touched = [job for job, number, token in late_trials if self._reap_trial(job, number, token)]
@@ -177,12 +177,12 @@ class SqlStore:
 
     def live(self, lane: str | None = None) -> list[str]:
         """Ids of the jobs to plan for, the most urgent and oldest first."""
-        with transaction(self.engine, read_only=True) as connection:
+        with glance(self.engine) as connection:
             return jobs.live(connection, lane)
 
     def events(self, job: str, after: int = 0, limit: int = 100) -> list[EventRow]:
         """Events with seq > after, in order."""
-        with transaction(self.engine, read_only=True) as connection:
+        with glance(self.engine) as connection:
             return jobs.events_after(connection, job, after, limit)
 
     def tell(self, job: str, type: str, **data: Any) -> None:
@@ -240,7 +240,7 @@ class SqlStore:
 
     def workers(self) -> list[WorkerRow]:
         """The workers alive now."""
-        with transaction(self.engine, read_only=True) as connection:
+        with glance(self.engine) as connection:
             return workers.alive(connection, self._clock())
 
     def forget_worker(self, worker: str) -> None:

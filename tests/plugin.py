@@ -81,7 +81,7 @@ def _segfault():
 def _memory():
     hoard = []
     while True:
-        hoard.append(np.ones(4_000_000))
+        hoard.append(np.ones(40_000_000))
 
 
 def _hang():

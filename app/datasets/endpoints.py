@@ -109,9 +109,9 @@ async def create_dataset(
     if media == "application/json" and format is None:
         return await _from_upload(request, services, caller, name)
     if media == "multipart/form-data":
-        blob, filename, content_type, fields = await store_multipart(request, services.storage, timeout)
+        blob, filename, part_type, fields = await store_multipart(request, services.storage, timeout)
         name, format = name or fields.get("name"), format or fields.get("format")
-        content_type = content_type or ""
+        content_type = part_type or ""
         found = format_of(format, content_type)
     else:
         found = format_of(format, content_type)

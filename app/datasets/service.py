@@ -56,10 +56,10 @@ def create(
     record: Callable[[Connection, Response], None],
 ) -> Response:
     """Write the dataset and the order to read it, ring the bell, answer 201."""
-    now = services.clock()
+    now, id = services.clock(), new_id("ds")
     file = clean_name(filename or (name if name and "." in name else "")) or None
-    values = {
-        "id": new_id("ds"),
+    values: dict[str, Any] = {
+        "id": id,
         "owner": caller.owner,
         "name": clean_name(name or "") or file or "dataset",
         "filename": file,
@@ -82,9 +82,9 @@ def create(
     }
     with transaction(services.engine) as connection:
         rows.add(connection, values)
-        services.store.add_chore("validate", values["id"], connection=connection)
-        row = rows.get(connection, caller.owner, values["id"])
-        answer = created(to_json(row), f"{services.settings.root_path}/v1/datasets/{values['id']}")
+        services.store.add_chore("validate", id, connection=connection)
+        row = rows.get(connection, caller.owner, id)
+        answer = created(to_json(row), f"{services.settings.root_path}/v1/datasets/{id}")
         record(connection, answer)
     services.bell.ring("cpu")
     return answer
@@ -218,10 +218,10 @@ def begin_upload(
     if size > limit:
         text = f"the upload would have {size:,} bytes; at most {limit:,} are allowed here"
         raise ApiError("dataset_too_large", text, errors=[Fault("/size", "too_large", text)])
-    now = services.clock()
+    now, id = services.clock(), new_id("upl")
     blob = services.storage.begin()
     values = {
-        "id": new_id("upl"),
+        "id": id,
         "owner": caller.owner,
         "filename": filename,
         "size": size,
@@ -234,8 +234,8 @@ def begin_upload(
     }
     with transaction(services.engine) as connection:
         rows.add_upload(connection, values)
-        row = rows.get_upload(connection, caller.owner, values["id"])
-        answer = created(upload_json(row, 0), f"{services.settings.root_path}/v1/uploads/{values['id']}")
+        row = rows.get_upload(connection, caller.owner, id)
+        answer = created(upload_json(row, 0), f"{services.settings.root_path}/v1/uploads/{id}")
         answer.headers["Upload-Offset"] = "0"
         record(connection, answer)
     return answer

@@ -28,6 +28,10 @@ _READ_ONLY: dict[str, dict[str, Any]] = {
     "sqlite": {"assay_read_only": True},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
+_GLANCE: dict[str, dict[str, Any]] = {
+    "sqlite": {"assay_read_only": True},
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+}
 _PASSING = ("locked", "busy", "unable to open", "disk i/o", "disk is full", "readonly")  # SQLite's, that may pass
 
 
@@ -62,17 +66,34 @@ def transaction(engine: Engine, *, read_only: bool = False) -> Iterator[Connecti
 
     read_only: every statement sees the same moment, and SQLite's write lock is not taken; don't write in it.
     """
+    with _opened(engine, _READ_ONLY[engine.dialect.name] if read_only else {}) as connection:
+        yield connection
+
+
+@contextmanager
+def glance(engine: Engine) -> Iterator[Connection]:
+    """A connection for reading where each statement may see a moment of its own.  Raises DatabaseUnavailable.
+
+    Postgres answers a single statement two to three times as fast without BEGIN and COMMIT around it.
+    """
+    with _opened(engine, _GLANCE[engine.dialect.name]) as connection:
+        yield connection
+
+
+@contextmanager
+def together(connection: Connection) -> Iterator[None]:
+    """Writes whose results nobody looks at, sent to Postgres in one go instead of one by one."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    import psycopg
+
     try:
-        with engine.connect() as connection:
-            if read_only:
-                connection = connection.execution_options(**_READ_ONLY[engine.dialect.name])
-            with connection.begin():
-                yield connection
-    except (DBAPIError, PoolTimeout) as error:
-        translated = _translated(error)
-        if translated is error:
-            raise
-        raise translated from error
+        with connection.connection.driver_connection.pipeline():  # type: ignore[union-attr]
+            yield
+    except psycopg.OperationalError as error:  # told at the end of the pipeline, past SQLAlchemy's own handling
+        connection.invalidate()
+        raise DatabaseUnavailable(f"the database does not answer: {_first_line(error)}") from error
 
 
 @contextmanager
@@ -85,6 +106,21 @@ def session(engine: Engine, *, read_only: bool = False) -> Iterator[Session]:
             made.flush()
         finally:
             made.close()
+
+
+@contextmanager
+def _opened(engine: Engine, options: dict[str, Any]) -> Iterator[Connection]:
+    try:
+        with engine.connect() as connection:
+            if options:
+                connection = connection.execution_options(**options)
+            with connection.begin():
+                yield connection
+    except (DBAPIError, PoolTimeout) as error:
+        translated = _translated(error)
+        if translated is error:
+            raise
+        raise translated from error
 
 
 def migrate(url: str) -> None:
@@ -209,8 +245,11 @@ def _translated(error: Exception) -> Exception:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseUnavailable("the connection to the database broke; try again in a moment")
     if isinstance(error, OperationalError | InterfaceError):
-        said = str(error.orig).strip()
+        said = _first_line(error.orig)
         if not isinstance(error.orig, sqlite3.Error) or any(word in said.lower() for word in _PASSING):
-            first = said.splitlines()[0] if said else "no reason given"
-            return DatabaseUnavailable(f"the database does not answer: {first}")
+            return DatabaseUnavailable(f"the database does not answer: {said}")
     return error
+
+
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason given")

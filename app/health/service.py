@@ -75,7 +75,9 @@ def prometheus(services: Services) -> str:
     workers = services.store.workers()
     lines = list(services.counters.lines())
     lines += gauge("assay_jobs", "Jobs by status.", {(("status", s),): n for s, n in jobs.items()})
-    depth = {(("lane", lane), ("kind", kind)): n for lane, found in queue.items() for kind, n in found.items()}
+    depth: dict[tuple[tuple[str, Any], ...], float] = {
+        (("lane", lane), ("kind", kind)): n for lane, found in queue.items() for kind, n in found.items()
+    }
     lines += gauge("assay_queue", "Work that waits or runs, by lane.", depth)
     lines += gauge("assay_rows", "Datasets and models stored.", {(("kind", k),): n for k, n in totals.items()})
     for name, about in (("slots", "Places for trials."), ("busy", "Places in use.")):

@@ -65,7 +65,7 @@ def _scatter(axes: Any, trace: Mapping[str, Any]) -> None:
 def _bars(axes: Any, trace: Mapping[str, Any]) -> None:
     from matplotlib.dates import date2num
 
-    left = [date2num(datetime.fromisoformat(b)) for b in trace["base"]]
+    left = [float(date2num(datetime.fromisoformat(b))) for b in trace["base"]]  # type: ignore[no-untyped-call]
     width = [x / DAY for x in trace["x"]]
     axes.barh(
         [_plain(y) for y in trace["y"]], width, left=left, color=trace["marker"]["color"], label=_plain(trace["name"])

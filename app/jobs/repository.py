@@ -26,7 +26,7 @@ def get(connection: Connection, owner: str, id: str) -> Row[Any] | None:
 
 def head(connection: Connection, owner: str, id: str) -> Row[Any] | None:
     """Only what says whose it is and how far it came."""
-    columns = (_J.c.id, _J.c.status, _J.c.revision, _J.c.event_seq, _J.c.model_id)
+    columns: list[Any] = [_J.c.id, _J.c.status, _J.c.revision, _J.c.event_seq, _J.c.model_id]
     return connection.execute(select(*columns).where(_J.c.id == id, _J.c.owner == owner)).one_or_none()
 
 

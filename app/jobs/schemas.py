@@ -30,7 +30,7 @@ class TaskPost(Body):
 
 
 class ObjectivePost(Body):
-    metric: Word = Field("auto", description="See `GET /v1/metrics`.")
+    metric: Annotated[Word, Field(description="See `GET /v1/metrics`.")] = "auto"
 
 
 class ValidationPost(Body):
@@ -49,16 +49,16 @@ class LimitsPost(Body):
     concurrent_trials: Annotated[int, Field(ge=1, le=10_000)] | None = None
     memory_mb: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     patience_trials: Count | None = None
-    target_score: Annotated[float, Field(ge=-1e300, le=1e300)] | None = Field(
-        None, description="A value of the metric, as people know it."
-    )
+    target_score: Annotated[
+        float | None, Field(ge=-1e300, le=1e300, description="A value of the metric, as people know it.")
+    ] = None
     predict_ms_per_row: Annotated[float, Field(gt=0, le=1e9)] | None = None
     model_mb: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
 
 class SearchPost(Body):
-    strategy: Word = Field("auto", description="See `GET /v1/strategies`.")
-    families: Annotated[list[Word], Field(max_length=1000)] | None = Field(None, description="See `GET /v1/families`.")
+    strategy: Annotated[Word, Field(description="See `GET /v1/strategies`.")] = "auto"
+    families: Annotated[list[Word] | None, Field(max_length=1000, description="See `GET /v1/families`.")] = None
     optimizers: Annotated[list[Word], Field(max_length=100)] | None = None
     ensemble: bool = True
 

@@ -92,8 +92,9 @@ def best(row: Any) -> dict[str, Any] | None:
 
 def public(metric: str, score: float | None) -> float | None:
     """A score as people know it."""
-    if finite(score) is None or metric not in METRICS:
-        return finite(score)
+    score = finite(score)
+    if score is None or metric not in METRICS:
+        return score
     return METRICS[metric].to_public(score) + 0.0  # no negative zero
 
 

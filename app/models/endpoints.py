@@ -6,6 +6,7 @@ import csv
 import functools
 import hashlib
 import io
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -17,12 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 from app import answers, etag
 from app.db.engine import transaction
 from app.deps import Caller, Live, Services
-from app.describe import BINARY, STRING, body
+from app.describe import BINARY, STRING, body, problems
 from app.describe import answers as described
 from app.errors import ApiError, Fault
 from app.models import repository as rows
 from app.models import service
-from app.models.schemas import Model, ModelCard, ModelPatch, ModelSchema, Predictions, PredictPost
+from app.models.schemas import Explanations, Model, ModelCard, ModelPatch, ModelSchema, Predictions, PredictPost
 from app.pages import After, Limit, page
 from app.route import Route
 from app.schemas import Page
@@ -33,7 +34,15 @@ ModelId = Annotated[
     str, Path(description="`mdl_...`, or `name@alias`", examples=["mdl_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])
 ]
 MAX_ROWS = 200_000  # of one request; more belong into a batch prediction
-EXAMPLE = {"rows": [{"age": 41, "plan": "b"}]}
+_ROWS = body(
+    {
+        "application/json": {
+            "schema": {"$ref": "#/components/schemas/PredictPost"},
+            "example": {"rows": [{"age": 41, "plan": "b"}]},
+        },
+        "text/csv": {"schema": STRING, "example": "age,plan\n41,b\n"},
+    }
+)
 
 
 @router.get("/v1/models", summary="List models", responses=described(Page[Model]))
@@ -42,8 +51,10 @@ def list_models(
     caller: Caller,
     limit: Limit = 20,
     after: After = None,
-    job_id: Annotated[str | None, Query(max_length=100, description="Only those of one job.")] = None,
-    name: Annotated[str | None, Query(max_length=400, description="Only those of this name.")] = None,
+    job_id: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_]{1,100}$", description="Only those of one job.")] = None,
+    name: Annotated[
+        str | None, Query(max_length=400, pattern=r"^[^\x00]*$", description="Only those of this name.")
+    ] = None,
 ) -> Response:
     """Newest first."""
     with transaction(services.engine, read_only=True) as connection:
@@ -90,7 +101,11 @@ def delete_model(services: Live, caller: Caller, model_id: ModelId) -> Response:
     methods=["GET", "HEAD"],
     summary="The model as a file",
     responses=described(None, "not_found", media={"application/octet-stream": BINARY}, headers={"ETag": "SHA-256"})
-    | {206: {"description": "The asked range"}, 304: {"description": "Unchanged"}},
+    | {
+        206: {"description": "The asked range", "content": {"application/octet-stream": {"schema": BINARY}}},
+        304: {"description": "Unchanged"},
+        416: {**problems("validation_error")[422], "description": "the range lies outside the content"},
+    },
 )
 def download(
     request: Request,
@@ -149,25 +164,38 @@ def get_schema(services: Live, caller: Caller, model_id: ModelId) -> Response:
         "dataset_too_large",
         media={"text/csv": STRING},
     ),
-    openapi_extra={
-        "x-scope": "read",
-        **body(
-            {
-                "application/json": {"schema": PredictPost.model_json_schema(), "example": EXAMPLE},
-                "text/csv": {"schema": STRING},
-            }
-        ),
-    },
+    openapi_extra={"x-scope": "read", **_ROWS},
 )
 async def predict(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
     """Rows as JSON objects, as `columns` and `data`, or as csv with a header; one answer a row, in order.
 
     `Accept: text/csv` answers csv: `prediction`, and `probability_<class>` for every class.
     """
-    sent = await request.body()
-    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    sent, kind = await request.body(), _kind(request)
     wants_csv = "text/csv" in request.headers.get("accept", "")
     return await run_in_threadpool(_predict, services, caller, model_id, sent, kind, wants_csv)
+
+
+@router.post(
+    "/v1/models/{model_id}/explain",
+    summary="Explain predictions",
+    responses=described(
+        Explanations,
+        "not_found",
+        "validation_error",
+        "schema_mismatch",
+        "unsupported_format",
+        "dataset_too_large",
+    ),
+    openapi_extra={"x-scope": "read", **_ROWS},
+)
+async def explain(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
+    """How far each column moved each answer: the answer, less the answer with that column missing (occlusion).
+
+    Takes rows like `/predict`.  For classes it explains the probability of the one that is answered.
+    """
+    sent, kind = await request.body(), _kind(request)
+    return await run_in_threadpool(_explain, services, caller, model_id, sent, kind)
 
 
 def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: str, wants_csv: bool) -> Response:
@@ -175,15 +203,7 @@ def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: 
     from assay.model.predict import csv_lines
 
     row = service.get(services, caller, model_id)
-    given = _rows(sent, kind)
-    model = services.shelf.get(row)
-    try:
-        table, warnings = model.read(given)
-    except DataError as error:
-        raise ApiError(_code(error), str(error), errors=[Fault(_place(error), _code(error), str(error))]) from None
-    if len(table) > MAX_ROWS:
-        text = f"{len(table):,} rows are more than the {MAX_ROWS:,} of one request; use POST /v1/predictions"
-        raise ApiError("dataset_too_large", text)
+    model, table, warnings = _read(services, row, sent, kind, MAX_ROWS)
     numbers = model.numbers(table)
     if wants_csv:
         out = io.StringIO(newline="")
@@ -191,6 +211,34 @@ def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: 
         return Response(out.getvalue(), media_type="text/csv")
     found = {"model_id": row.id, "predictions": told(numbers, model.manifest)}
     return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
+
+
+def _explain(services: Services, caller: Any, model_id: str, sent: bytes, kind: str) -> Response:
+    from assay.model.explain import explain as occlude
+
+    row = service.get(services, caller, model_id)
+    columns = len(row.manifest.get("input_schema", ()))
+    model, table, warnings = _read(services, row, sent, kind, max(1, MAX_ROWS // (columns + 1)))
+    found = {"model_id": row.id, "method": "occlusion", "explanations": [asdict(e) for e in occlude(model, table)]}
+    return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
+
+
+def _read(services: Services, row: Any, sent: bytes, kind: str, most: int) -> tuple[Any, Any, Any]:
+    """(model, table, warnings).  Raises schema_mismatch and dataset_too_large."""
+    given = _rows(sent, kind)
+    model = services.shelf.get(row)
+    try:
+        table, warnings = model.read(given)
+    except DataError as error:
+        raise ApiError(_code(error), str(error), errors=[Fault(_place(error), _code(error), str(error))]) from None
+    if len(table) > most:
+        text = f"{len(table):,} rows are more than the {most:,} of one request; use POST /v1/predictions"
+        raise ApiError("dataset_too_large", text)
+    return model, table, warnings
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
 
 
 def _rows(sent: bytes, kind: str) -> Any:

@@ -52,6 +52,7 @@ def to_json(row: Any, root: str = "") -> dict[str, Any]:
             "card": f"{base}/card",
             "schema": f"{base}/schema",
             "predict": f"{base}/predict",
+            "explain": f"{base}/explain",
         },
     }
 
@@ -103,7 +104,7 @@ def delete(services: Services, caller: Principal, id: str) -> None:
 
 
 def schema_json(row: Any) -> dict[str, Any]:
-    """The input as a JSON schema of one row; columns may be left out and then count as missing."""
+    """The input as a JSON schema of one row; null is a missing value."""
     manifest = row.manifest
     columns = manifest.get("input_schema", [])
     properties = {

@@ -44,7 +44,7 @@ PredictionId = Annotated[str, Path(description="`prd_...`", examples=["prd_0198d
     ),
 )
 def create_prediction(request: Request, services: Live, caller: Caller, prediction: PredictionPost) -> Response:
-    """Columns the dataset lacks count as missing; columns the model does not know are passed over."""
+    """Every column the model reads must be there; columns it does not know are passed over."""
     return service.create(
         services, caller, prediction.model, prediction.dataset_id, functools.partial(record_answer, request)
     )

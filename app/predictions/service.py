@@ -14,7 +14,7 @@ from app.datasets import repository as dataset_rows
 from app.datasets.service import check_ready
 from app.db.engine import transaction
 from app.deps import Services
-from app.errors import ApiError, Fault, not_found
+from app.errors import ApiError, Fault, closest, not_found
 from app.ids import is_id, new_id
 from app.models import service as models
 from app.predictions import repository as rows
@@ -71,15 +71,13 @@ def create(
 
 
 def check_columns(model: Any, dataset: Any) -> None:
-    """At least one input column must be there; the rest counts as missing.  Raises schema_mismatch."""
-    wanted = [f["name"] for f in model.manifest.get("input_schema", [])]
-    there = {c["name"] for c in dataset.columns or []}
-    lacking = [name for name in wanted if name not in there]
-    if wanted and len(lacking) == len(wanted):
-        text = (
-            f"{dataset.name} has none of the {len(wanted)} columns the model reads ({', '.join(wanted[:10])}); "
-            f"it has: {', '.join(sorted(there)[:10])}"
-        )
+    """Every column the model needs must be there; single cells may be missing.  Raises schema_mismatch."""
+    there = [c["name"] for c in dataset.columns or []]
+    lacking = [
+        f["name"] for f in model.manifest.get("input_schema", []) if f.get("required", True) and f["name"] not in there
+    ]
+    if lacking:
+        text = f"{dataset.name} has no column {lacking[0]!r}, which the model reads; {closest(lacking[0], there)}"
         raise ApiError("schema_mismatch", text, errors=[Fault("/dataset_id", "schema_mismatch", text)])
 
 

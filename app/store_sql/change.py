@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Row, Select, bindparam, insert, select, update
 
+from app.db.engine import together
 from app.db.tables import EventRow, JobRow, table
 from assay.search.lifecycle import ENDED, JobStatus, Phase, job_may
 
@@ -37,6 +38,7 @@ class JobChange:
         self._row = row._mapping
         self._set: dict[str, Any] = {}
         self._events: list[tuple[str, dict[str, Any]]] = []
+        self._later: list[tuple[Executable, Any]] = []
 
     def __getitem__(self, name: str) -> Any:
         return self._set[name] if name in self._set else self._row[name]
@@ -68,6 +70,10 @@ class JobChange:
 
     def tell(self, type: str, **data: Any) -> None:
         self._events.append((type, data))
+
+    def later(self, statement: Executable, values: Any) -> None:
+        """A statement to send with the rest of the change: one whose result nobody needs."""
+        self._later.append((statement, values))
 
     def enter(self, phase: Phase) -> None:
         if self["phase"] != phase.value:
@@ -101,10 +107,13 @@ class JobChange:
                 {"job_id": self.id, "seq": seq + i, "type": kind, "data": data, "created_at": self.now}
                 for i, (kind, data) in enumerate(self._events, 1)
             ]
-            self._connection.execute(_TELL, rows)
+            self._later.append((_TELL, rows))
         revision = self.revision if revised else self._row["revision"]
         values = self._set | {"revision": revision, "event_seq": seq + len(self._events), "updated_at": self.now}
-        self._connection.execute(_WRITE, {"the_job": self.id, **values})
+        self._later.append((_WRITE, {"the_job": self.id, **values}))
+        with together(self._connection):
+            for statement, filling in self._later:
+                self._connection.execute(statement, filling)
 
 
 def lock(connection: Connection, job: str, now: datetime) -> JobChange | None:

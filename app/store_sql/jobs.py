@@ -75,7 +75,7 @@ def apply(connection: Connection, job: str, revision: int, decisions: Sequence[D
         return False
     for decision in decisions:
         if isinstance(decision, Started):
-            trials.queue(connection, change, decision)
+            trials.queue(change, decision)
         elif isinstance(decision, BuildModel):
             values = {"final": decision.final, "after_trials": change["n_completed"]}
             chores.add(connection, "build", job, now, lane=change["lane"], priority=change["priority"], **values)

@@ -9,16 +9,16 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, or_, select
 
 from app.db.tables import WorkerRow, table
 from app.store_sql import chores
 from app.store_sql.change import jobs
 from app.store_sql.trials import IS_OPEN, VALUES, trial_of, trials
 from assay.search.lifecycle import JobStatus
-from assay.search.plan import JobSnapshot, Limits
+from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
-from assay.search.trial import TERMINAL, Trial
+from assay.search.trial import Trial
 from assay.space import Space
 
 KEPT = 64  # jobs remembered at once
@@ -34,9 +34,12 @@ _CHANGING = [
 
 _alive = (workers.c.lane == jobs.c.lane, workers.c.seen_at > bindparam("silent"))
 _SLOTS = select(func.coalesce(func.sum(workers.c.slots), 0)).where(*_alive).scalar_subquery()
-_JOB = select(*_CHANGING, _SLOTS.label("slots")).where(jobs.c.id == bindparam("the_job"))
-_OPEN = select(*VALUES).where(trials.c.job_id == bindparam("the_job"), IS_OPEN)
-_NEWER = select(*VALUES).where(trials.c.job_id == bindparam("the_job"), trials.c.changed > bindparam("known"))
+_mine = (chores.chores.c.kind == "build", chores.chores.c.ref == jobs.c.id)
+_BUILDS = select(func.count()).select_from(chores.chores).where(*_mine).scalar_subquery()
+_JOB = select(*_CHANGING, _SLOTS.label("slots"), _BUILDS.label("n_builds")).where(jobs.c.id == bindparam("the_job"))
+_TRIALS = select(*VALUES).where(
+    trials.c.job_id == bindparam("the_job"), or_(trials.c.changed > bindparam("known"), IS_OPEN)
+)
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,12 @@ class _Frozen:
 
 @dataclass(frozen=True)
 class _Known:
-    """A job as of `revision`: its frozen part and the trials that had ended by then, by number."""
+    """A job as of `revision`: its frozen part, the trials that had ended by then, by number, and its builds."""
 
     frozen: _Frozen
     revision: int
     ended: Mapping[int, Trial]
+    builds: tuple[Build, ...]
 
 
 class Snapshots:
@@ -71,16 +75,25 @@ class Snapshots:
         self._lock = threading.Lock()
 
     def read(self, connection: Connection, job: str, now: datetime) -> JobSnapshot:
-        """Raises KeyError.  The connection's transaction must see one moment only, as `read_only` ones do."""
+        """Raises KeyError.
+
+        The job's row is read first, so that what comes after is as new as the revision or newer; a decision on a
+        snapshot that is newer in parts is refused by that revision.
+        """
         row = connection.execute(_JOB, {"the_job": job, "silent": now - timedelta(seconds=LEASE)}).first()
         if row is None:
             raise KeyError(job)
-        known = self._get(job) or _Known(_frozen(connection, job), -1, {})
-        known = self._learn(connection, job, known, row)
-        opened = connection.execute(_OPEN, {"the_job": job})
-        everything = dict(known.ended)
-        for r in opened:  # what another thread already saw ending stays ended; such a snapshot is old, and refused
-            everything.setdefault(r.number, trial_of(r))
+        with self._lock:
+            known = self._known.get(job)
+        if known is None:
+            known = _Known(_frozen(connection, job), -1, {}, ())
+        found = connection.execute(_TRIALS, {"the_job": job, "known": known.revision})
+        fresh = {r.number: trial_of(r) for r in found}
+        everything = {**fresh, **known.ended}  # what another thread already saw ending stays ended
+        builds = known.builds
+        if len(builds) != row.n_builds or any(b.status not in ("done", "failed") for b in builds):
+            builds = chores.builds(connection, job)
+        self._learn(job, known, row.revision, everything, builds)
         active = 0.0 if row.active_since is None else (now - row.active_since).total_seconds()
         frozen = known.frozen
         return JobSnapshot(
@@ -92,7 +105,7 @@ class Snapshots:
             limits=limits_of(row.limits),
             spaces=frozen.spaces,
             trials=tuple(everything[number] for number in sorted(everything)),
-            builds=chores.builds(connection, job),
+            builds=builds,
             elapsed=row.active_seconds + max(0.0, active),
             slots=max(1, int(row.slots)),
             lane=row.lane,
@@ -106,27 +119,19 @@ class Snapshots:
         with self._lock:
             self._known.pop(job, None)
 
-    def _get(self, job: str) -> _Known | None:
-        with self._lock:
-            return self._known.get(job)
-
-    def _learn(self, connection: Connection, job: str, known: _Known, row: Any) -> _Known:
-        if known.revision >= row.revision:
-            return known
+    def _learn(
+        self, job: str, known: _Known, revision: int, trials: Mapping[int, Trial], builds: tuple[Build, ...]
+    ) -> None:
         ended = known.ended
-        if len(ended) < row.n_completed + row.n_stopped + row.n_failed:
-            newer = connection.execute(_NEWER, {"the_job": job, "known": known.revision})
-            new = [trial_of(r) for r in newer if r.status in TERMINAL]
-            ended = {**ended, **{t.number: t for t in new}}
-        known = _Known(known.frozen, row.revision, ended)
+        new = {n: t for n, t in trials.items() if t.ended and n not in ended}
+        known = _Known(known.frozen, max(revision, known.revision), {**ended, **new} if new else ended, builds)
         with self._lock:
             other = self._known.get(job)
-            if other is None or other.revision < known.revision:
+            if other is None or other.revision <= known.revision:
                 self._known[job] = known
             self._known.move_to_end(job)
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
-        return known
 
 
 def limits_of(stored: Mapping[str, Any]) -> Limits:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from app.db.tables import OPEN, BlobRow, TrialRow, table
 from app.store_sql.change import JobChange, jobs, lock, lockable
-from assay.search.lifecycle import ENDED, JobStatus, Phase
+from assay.search.lifecycle import CLAIMABLE, ENDED, JobStatus, Phase
 from assay.search.store import LEASE, MAX_ATTEMPTS, Claim, Outcome, Started, extended
 from assay.search.trial import TERMINAL, Report, Trial, TrialStatus
 
@@ -52,7 +52,7 @@ _FIRST = (
 )
 _NEEDIEST = (
     lockable()
-    .where(jobs.c.status.in_(("queued", "running")), jobs.c.lane == bindparam("the_lane"), jobs.c.n_queued > 0)
+    .where(jobs.c.status.in_(sorted(CLAIMABLE)), jobs.c.lane == bindparam("the_lane"), jobs.c.n_queued > 0)
     .order_by(jobs.c.priority.desc(), jobs.c.n_running, jobs.c.id)
     .limit(1)
 )
@@ -94,10 +94,11 @@ def trial_of(row: Any) -> Trial:
     )
 
 
-def queue(connection: Connection, job: JobChange, started: Started) -> None:
-    """Write what a strategy proposed; nothing proposed means that the space is exhausted."""
-    if job.status is JobStatus.QUEUED:
-        job.move(JobStatus.RUNNING)
+def queue(job: JobChange, started: Started) -> None:
+    """Write what a strategy proposed; nothing proposed means that the space is exhausted.
+
+    A queued job stays queued: its time runs from the first work on.
+    """
     if not started.proposals:
         job.set(exhausted=True)
         return
@@ -118,7 +119,7 @@ def queue(connection: Connection, job: JobChange, started: Started) -> None:
         }
         for number, (p, max_steps) in enumerate(zip(started.proposals, steps, strict=True), job.trials)
     ]
-    connection.execute(_QUEUE, rows)
+    job.later(_QUEUE, rows)
     job.set(exhausted=False)
     job.count(n_queued=len(rows))
 

@@ -296,7 +296,9 @@ def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     """Numbers with thousands, a decimal comma, percent, money or in parentheses; or numbers with a few odd words."""
     missing, gone, tokens = _split_missing(coded)
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
-    if rest.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any() or style_of(rest.head(SAMPLE))[2] < MOSTLY / 2:
+    if not _has_digits(rest) or rest.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any():
+        return None
+    if style_of(rest.head(SAMPLE))[2] < MOSTLY / 2:
         return None
     decimal, thousands, _share = style_of(rest)
     doubt = ""
@@ -321,6 +323,11 @@ def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     whole = bool((numbers == np.floor(numbers)).all()) and not rest.str.contains(decimal, literal=True).any()
     kind = ColumnType.INTEGER if whole else ColumnType.NUMBER
     return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)), doubt)
+
+
+def _has_digits(levels: pl.Series) -> bool:
+    """A cheap look before the dear ones: number and date forms take milliseconds each to compile."""
+    return bool((levels.head(SAMPLE).str.contains("[0-9]").mean() or 0.0) >= MOSTLY / 2)  # type: ignore[operator]
 
 
 def _style_warnings(
@@ -362,6 +369,8 @@ def _carries(counts: np.ndarray, read: np.ndarray) -> bool:
 def _dated(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     missing, gone, tokens = _split_missing(coded)
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
+    if not _has_digits(rest):
+        return None
     sample = rest.head(SAMPLE).str.strip_chars()
     forms = [f for f in FORMS if f != "ymd" and (sample.str.contains(FORMS[f]).mean() or 0.0) >= MOSTLY]  # type: ignore[operator]
     if not forms:
@@ -442,7 +451,7 @@ def _kind_of_words(name: str, words: Words) -> ColumnType:
     n_words = float(np.mean([v.count(" ") + 1 for v in sample]))
     length = float(np.mean([len(v) for v in sample]))
     no_spaces = n_words < 1.1
-    if k == n and n >= 3 and no_spaces and (says_id(name) or n >= 50):
+    if k == n and n >= 3 and ((no_spaces and (says_id(name) or n >= 50)) or name.strip().lower() in _COUNTER_NAMES):
         return ColumnType.ID
     long = (n_words >= 4 and k >= 20 and k > 0.05 * n) or (n_words >= 2.8 and k >= 5 and k > 0.5 * n)
     if long or (length >= 50 and k >= 20):

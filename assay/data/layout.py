@@ -16,7 +16,7 @@ from assay.data.numberforms import MISSING_VALUES, STYLES, is_number
 CANDIDATES = (",", ";", "\t", "|", ":", "^", "~", " ")
 PREAMBLE = 50  # lines before the header, at most
 SAMPLE_ROWS = 300
-_SEP_LINE = re.compile(r'^"?sep=(.)"?\r?\n', re.IGNORECASE)
+SEPARATOR_LINE = re.compile(r'^"?sep=(.)"?\r?\n', re.IGNORECASE)
 _DATE_FORMS = tuple(re.compile(p) for n, p in FORMS.items() if n != "ymd")
 
 
@@ -36,7 +36,7 @@ class Layout:
 def layout_of(head: str, *, known: Sequence[str] = (), delimiter: str | None = None) -> Layout:
     """From the beginning of a text.  `known` are names that a header is expected to hold, if any are."""
     text = head
-    separator = _SEP_LINE.match(text)
+    separator = SEPARATOR_LINE.match(text)
     if separator:
         text = text[separator.end() :]
     chosen = delimiter or (separator.group(1) if separator else find_delimiter(text, known))
@@ -67,7 +67,7 @@ def layout_of(head: str, *, known: Sequence[str] = (), delimiter: str | None = N
     offset = len((head[: len(head) - len(text)] + "\n".join(lines[:used])).encode()) + (1 if used else 0)
     if skipped:
         warnings.append(DataWarning("preamble_skipped", None, f"{skipped} lines before the table are skipped"))
-    spaced = chosen != " " and _spaced(lines[used : used + SAMPLE_ROWS], chosen)
+    spaced = chosen != " " and follows_every(lines[used : used + SAMPLE_ROWS], chosen)
     return Layout(chosen, names, offset, has_header, skipped, spaced, (*warnings, *renamed))
 
 
@@ -219,7 +219,7 @@ def _kind(cell: str) -> str:
     return "d" if any(p.match(text) for p in _DATE_FORMS) else "w"
 
 
-def _spaced(lines: Sequence[str], delimiter: str) -> bool:
+def follows_every(lines: Sequence[str], delimiter: str) -> bool:
     """Whether a space follows every delimiter, so that it belongs to the delimiter and not to the values."""
     text = "\n".join(lines)
     total = text.count(delimiter)

@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.data.dateforms import parse_date
-from assay.data.labels import number_text
+from assay.data.labels import labels, number_text
+from assay.data.layout import SEPARATOR_LINE, follows_every, unique_names
 from assay.data.loaded import ColumnFormat, ReadLimits
-from assay.data.numberforms import MISSING_VALUES, parse_number
+from assay.data.numberforms import MISSING_VALUES, MISSING_WORDS, parse_number
 from assay.data.table import Column, ColumnType, Table, Words
 from assay.errors import DataError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
 _TRUE_WORDS, _FALSE_WORDS = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 MAX_WARNINGS = 100  # told one by one; a whole column in a wrong style needs no more
+SAMPLE = 65_536  # characters of a CSV looked at for its dialect
 _CONTEXT_MISSING = frozenset({"", *MISSING_VALUES})
 
 
@@ -93,16 +95,22 @@ def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits
     Raises DataError with the row where the number of fields is wrong.
     """
     text = decoded(source if isinstance(source, bytes) else source.read_bytes())
+    if separator := SEPARATOR_LINE.match(text):
+        text = text[separator.end() :]
     delimiter = _delimiter(text, schema)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=False)
+    spaced = follows_every(text[:SAMPLE].split("\n")[1:], delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=spaced)
     csv.field_size_limit((limits or ReadLimits()).max_line_bytes)
     try:
         records = list(reader)
     except csv.Error as error:
         raise DataError(f"line {reader.line_num}: {error}", row=reader.line_num, code="unsupported_format") from None
+    known_names = {f.name for f in schema}
     if not records:
         raise DataError("the file is empty; expected a header line with the model's columns", code="schema_mismatch")
-    header, body = [h.strip() for h in records[0]], records[1:]
+    header, body = list(unique_names(records[0])[0]), records[1:]
+    if not known_names & set(header) and known_names <= {f"column_{i + 1}" for i in range(len(header))}:
+        header, body = [f"column_{i + 1}" for i in range(len(header))], records  # as in training: there is no header
     if len(header) > 1:
         while body and not body[-1]:
             body.pop()
@@ -111,14 +119,12 @@ def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits
             message = f"row {i + 1} has {len(record)} fields, and the header has {len(header)}"
             raise DataError(message, row=i + 1, code="schema_mismatch")
     body = [r or [""] for r in body]
-    return table_from_columns(header, body, schema) if len(set(header)) == len(header) else _twice(header)
+    return table_from_columns(header, body, schema)
 
 
 def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Front:
     """A DataFrame, by its column names; the order of columns does not matter, that of rows is kept."""
-    names = [str(c) for c in frame.columns]
-    if len(set(names)) != len(names):
-        return _twice(names)
+    names = list(unique_names(str(c) for c in frame.columns)[0])
     warnings = _check(names, schema)
     columns: dict[str, Any] = {}
     for f in schema:
@@ -134,6 +140,20 @@ def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Fron
                 ]
             else:
                 columns[f.name] = series.astype(object).where(series.notna(), None).tolist()
+    return _table(columns, schema, warnings)
+
+
+def table_from_table(table: Table, schema: Sequence[InputField]) -> Front:
+    """A stored table, whose types may have been guessed otherwise than the model's.  Its numbers are numbers already."""
+    warnings = _check(table.names, schema)
+    columns: dict[str, Any] = {}
+    for f in schema:
+        if f.name in table.columns:
+            column = table.columns[f.name]
+            if not isinstance(column, Words) and f.type in _NUMERIC:
+                columns[f.name] = np.asarray(column, np.float64)
+            else:
+                columns[f.name] = [v or None for v in labels(table, f.name).values().tolist()]
     return _table(columns, schema, warnings)
 
 
@@ -186,12 +206,6 @@ def _check(given: Sequence[str], schema: Sequence[InputField], empty: bool = Fal
     return [RowWarning(None, g, "extra_column", f"{g!r} is not a column of the model and is ignored") for g in extra]
 
 
-def _twice(names: Iterable[str]) -> Front:
-    names = list(names)
-    twice = next(n for n in names if names.count(n) > 1)
-    raise DataError(f"column {twice!r} is named twice", column=twice, code="schema_mismatch")
-
-
 def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: list[RowWarning]) -> Front:
     n = len(next(iter(columns.values()))) if columns else 0
     made: dict[str, Column] = {}
@@ -212,8 +226,8 @@ def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -
     out = np.empty(len(values))
     missing = {*_CONTEXT_MISSING, *(m.strip().lower() for m in f.format.missing)}
     for i, v in enumerate(values):
-        if isinstance(v, (int, float)):
-            out[i] = v
+        if isinstance(v, (int, float, np.number)):
+            out[i] = _float(v)
         elif v is None:
             out[i] = math.nan
         else:
@@ -229,6 +243,13 @@ def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -
     return out
 
 
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.nan
+
+
 def _words(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> Words:
     if f.type is ColumnType.DATETIME:
         return Words.of([_date(v, i, f, warnings) for i, v in enumerate(values)])
@@ -239,12 +260,13 @@ def _words(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> 
 
 def _word(value: Any, f: InputField) -> str | None:
     if isinstance(value, str):
-        return None if value in f.format.missing else value
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, bool):
+        return None if value in f.format.missing or value.strip() in MISSING_WORDS else value
+    if isinstance(value, (bool, np.bool_)):
         return "true" if value else "false"
-    return number_text(float(value)) if isinstance(value, (int, float)) else str(value)
+    if isinstance(value, (int, float, np.number)):
+        number = _float(value)
+        return None if math.isnan(number) else number_text(number)
+    return None if value is None else str(value)
 
 
 def _truth(value: Any, f: InputField) -> str | None:

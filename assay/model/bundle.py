@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.errors import DataError
+from assay.model.front import PACKAGE, front_files, moved
 from assay.model.manifest import Manifest
 
 GRAPH, MANIFEST, SUMS = "model.onnx", "manifest.json", "SHA256SUMS"
@@ -23,6 +25,7 @@ RUNTIME = ("numpy", "onnxruntime")  # all that predicting needs
 MAX_FILES = 64
 MAX_BYTES = 4 << 30  # of all files unpacked
 MAX_MANIFEST_BYTES = 64 << 20
+_PLAIN_NAME = re.compile(rf"({PACKAGE}/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
 
 
@@ -49,9 +52,10 @@ def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
     requirements = "".join(f"{p}=={importlib.metadata.version(p)}\n" for p in RUNTIME)
     files = {
         GRAPH: onnx_bytes,
-        "predict.py": (Path(__file__).parent / "standalone.py").read_bytes(),
+        "predict.py": moved((Path(__file__).parent / "standalone.py").read_text("utf-8")).encode(),
         "requirements.txt": requirements.encode(),
-        "README.md": _readme(manifest).encode(),
+        "README.md": _readme(manifest).encode("utf-8", "replace"),
+        **front_files(),
     }
     document = {**manifest.to_json(), "files": {name: _sha256(data) for name, data in sorted(files.items())}}
     files[MANIFEST] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
@@ -100,8 +104,8 @@ def _checked_names(archive: zipfile.ZipFile, label: str) -> set[str]:
     if len(names) > MAX_FILES or len(set(names)) != len(names):
         raise DataError(f"{label} has too many files, or one twice", file=label)
     for name in names:
-        if "/" in name or "\\" in name or ":" in name or name in ("", ".", ".."):
-            raise DataError(f"{label} holds {name!r}; a bundle has plain file names only", file=label)
+        if not _PLAIN_NAME.fullmatch(name):
+            raise DataError(f"{label} holds {name!r}; a bundle has plain file names and {PACKAGE}/ only", file=label)
     if sum(e.file_size for e in entries) > MAX_BYTES:
         raise DataError(f"{label} unpacks to more than {MAX_BYTES >> 30} GiB", file=label)
     for needed in (GRAPH, MANIFEST, SUMS):
@@ -165,7 +169,8 @@ Predicts `{_cell(manifest.target)}` ({manifest.task}, {manifest.kind}), chosen b
 |---|---|
 | model.onnx | the whole model: raw columns in, answer out, preparation and ensemble inside |
 | manifest.json | inputs, outputs, classes, metrics, members, versions |
-| predict.py | csv in, csv out; needs only requirements.txt |
+| predict.py | csv in, csv out; needs Python 3.11 and requirements.txt, not Assay |
+| front/ | how predict.py reads numbers and dates as they were written in the training file |
 | SHA256SUMS | `sha256sum -c SHA256SUMS` |
 
 ## Use it

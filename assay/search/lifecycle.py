@@ -41,10 +41,12 @@ class Phase(StrEnum):
 
 ENDED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.PAUSING, JobStatus.CANCELLING, JobStatus.FINISHING})
+CLAIMABLE = frozenset({JobStatus.QUEUED, JobStatus.RUNNING})  # statuses in which queued trials are handed out
 
 _J = JobStatus
 JOB_MOVES: Mapping[JobStatus, frozenset[JobStatus]] = {
-    _J.QUEUED: frozenset({_J.RUNNING, _J.CANCELLING, _J.FINISHING, _J.PAUSED, _J.FAILED, _J.CANCELLED}),
+    # from queued to succeeded: reopened, and the new limits are reached already
+    _J.QUEUED: frozenset({_J.RUNNING, _J.CANCELLING, _J.FINISHING, _J.PAUSED, _J.SUCCEEDED, _J.FAILED, _J.CANCELLED}),
     _J.RUNNING: frozenset({_J.PAUSING, _J.CANCELLING, _J.FINISHING, _J.SUCCEEDED, _J.FAILED}),
     _J.PAUSING: frozenset({_J.PAUSED, _J.RUNNING, _J.CANCELLING, _J.FINISHING}),
     _J.PAUSED: frozenset({_J.QUEUED, _J.CANCELLING, _J.FINISHING, _J.CANCELLED}),

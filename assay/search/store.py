@@ -6,15 +6,16 @@ SQL store pass one suite (`assay.testing.stores.StoreSuite`).
 
 from __future__ import annotations
 
+import itertools
 import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from assay.search.lifecycle import ENDED, JobStatus, StopReason, trial_may, verb_target
-from assay.search.plan import Build, BuildModel, FinishJob, JobSnapshot
-from assay.search.trial import Proposal, Report, Trial, TrialStatus
+from assay.search.lifecycle import CLAIMABLE, ENDED, JobStatus, StopReason, job_may, trial_may, verb_target
+from assay.search.plan import Build, BuildModel, FinishJob, JobSnapshot, Limits
+from assay.search.trial import TERMINAL, Proposal, Report, Trial, TrialStatus
 
 LEASE = 30.0  # seconds without a heartbeat after which work is somebody else's
 MAX_CURVE = 200  # points kept of a learning curve
@@ -90,7 +91,7 @@ class Store(Protocol):
         ...
 
     def report(self, claim: Claim, report: Report) -> bool:
-        """Add to a running trial's curve and renew its lease.  False: the claim is lost."""
+        """Add to a running trial's curve and renew its lease.  False as for `renew`.  The job's revision stays."""
         ...
 
     def renew(self, claim: Claim) -> bool:
@@ -124,10 +125,14 @@ class _Job:
     claims: dict[tuple[str, int], tuple[str, float]] = field(default_factory=dict)  # (kind, number) -> token, until
     attempts: dict[tuple[str, int], int] = field(default_factory=dict)
     outcomes: dict[int, Outcome] = field(default_factory=dict)
+    asked: dict[int, int] = field(default_factory=dict)  # build -> when it was asked for, among all builds
     active_since: float | None = None
     active_seconds: float = 0.0
     stop_reason: StopReason | None = None
     error: str | None = None
+
+    def running(self) -> int:
+        return sum(t.status is TrialStatus.RUNNING for t in self.snapshot.trials)
 
 
 class InMemoryStore:
@@ -136,6 +141,7 @@ class InMemoryStore:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._jobs: dict[str, _Job] = {}
+        self._asked = itertools.count()
         self._lock = threading.RLock()
 
     def add(self, snapshot: JobSnapshot) -> None:
@@ -166,26 +172,40 @@ class InMemoryStore:
             self._bump(j)
             return True
 
+    def reopen(self, job: str, limits: Limits | None = None) -> None:
+        """Queue an ended job again; its trials stay.  Raises ValueError when it has not ended."""
+        with self._lock:
+            j = self._jobs[job]
+            s = j.snapshot
+            if s.status not in ENDED:
+                raise ValueError(f"a job that is {s.status} has not ended, so it cannot be reopened")
+            self._move(j, JobStatus.QUEUED)
+            j.stop_reason, j.error = None, None
+            wider = limits or s.limits
+            j.snapshot = replace(j.snapshot, limits=wider, exhausted=False, restarted_at=len(s.trials))
+            self._bump(j)
+
     def claim(self, worker: str, lane: str, free_bytes: int) -> Claim | None:
         with self._lock:
-            for job_id, j in self._jobs.items():
-                s = j.snapshot
-                if s.lane != lane:
-                    continue
-                for build in s.builds:
-                    if build.status == "queued" and s.status not in ENDED:
-                        self._set_build(j, replace(build, status="running"))
-                        return self._claimed(j, "build", job_id, build.number, worker, {"final": build.final})
-                if s.status not in (JobStatus.QUEUED, JobStatus.RUNNING):
-                    continue
-                for trial in s.trials:
-                    if trial.status is TrialStatus.QUEUED:
-                        if s.status is JobStatus.QUEUED:  # the budget runs from the first work on
-                            self._move(j, JobStatus.RUNNING)
-                        self._set_trial(j, replace(trial, status=TrialStatus.RUNNING))
-                        payload = {"family": trial.family, "config": dict(trial.config)}
-                        return self._claimed(j, "trial", job_id, trial.number, worker, payload)
-            return None
+            mine = {job: j for job, j in self._jobs.items() if j.snapshot.lane == lane}
+            waiting = [(j.asked[b.number], job, b) for job, j in mine.items() for b in j.snapshot.builds if _waits(b)]
+            if waiting:
+                _, job, build = min(waiting, key=lambda w: w[0])
+                j = mine[job]
+                self._set_build(j, replace(build, status="running"))
+                return self._claimed(j, "build", job, build.number, worker, {"final": build.final})
+            ready = [job for job, j in mine.items() if j.snapshot.status in CLAIMABLE and _first(j.snapshot)]
+            if not ready:
+                return None
+            job = min(ready, key=lambda name: mine[name].running())  # of equals the oldest: they are in order of age
+            j = mine[job]
+            trial = _first(j.snapshot)
+            assert trial is not None
+            if j.snapshot.status is JobStatus.QUEUED:  # the budget runs from the first work on
+                self._move(j, JobStatus.RUNNING)
+            self._set_trial(j, replace(trial, status=TrialStatus.RUNNING))
+            payload = {"family": trial.family, "config": dict(trial.config)}
+            return self._claimed(j, "trial", job, trial.number, worker, payload)
 
     def report(self, claim: Claim, report: Report) -> bool:
         with self._lock:
@@ -193,7 +213,7 @@ class InMemoryStore:
             if j is None:
                 return False
             trial = self._trial(j, claim.number)
-            self._set_trial(j, replace(trial, curve=(*trial.curve, report)))
+            self._set_trial(j, replace(trial, curve=extended(trial.curve, report)), revised=False)
             return self.renew(claim)
 
     def renew(self, claim: Claim) -> bool:
@@ -205,13 +225,13 @@ class InMemoryStore:
             return claim.kind != "trial" or j.snapshot.status is JobStatus.RUNNING
 
     def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        if outcome.status not in TERMINAL:
+            raise ValueError(f"a trial ends completed, stopped or failed, not {outcome.status}")
         with self._lock:
             j = self._owned(claim)
             if j is None:
                 return False
             trial = self._trial(j, claim.number)
-            if not trial_may(trial.status, outcome.status):
-                return False
             error = None if outcome.error is None else str(outcome.error.get("code"))
             done = replace(
                 trial,
@@ -271,9 +291,7 @@ class InMemoryStore:
                 return j.snapshot.status
             self._move(j, then)
             if then in (JobStatus.CANCELLING, JobStatus.FINISHING):
-                for trial in j.snapshot.trials:
-                    if trial.status is TrialStatus.QUEUED:
-                        self._set_trial(j, replace(trial, status=TrialStatus.STOPPED))
+                self._stop(j, TrialStatus.QUEUED)
             self._bump(j)
             return then
 
@@ -286,6 +304,11 @@ class InMemoryStore:
         j.snapshot = replace(j.snapshot, revision=j.snapshot.revision + 1)
 
     def _move(self, j: _Job, status: JobStatus) -> None:
+        before = j.snapshot.status
+        if before is status:
+            return
+        if not job_may(before, status):
+            raise ValueError(f"a job that is {before} cannot become {status}")
         resting = status in ENDED or status in (JobStatus.PAUSED, JobStatus.QUEUED)
         if resting and j.active_since is not None:
             j.active_seconds, j.active_since = self._elapsed(j), None
@@ -305,10 +328,27 @@ class InMemoryStore:
             j.snapshot = replace(j.snapshot, trials=s.trials + new, exhausted=not new)
         elif isinstance(decision, BuildModel):
             build = Build(len(s.builds), decision.final, "queued", len(s.completed))
+            j.asked[build.number] = next(self._asked)
             j.snapshot = replace(s, builds=(*s.builds, build))
         else:
             self._move(j, decision.status)
+            if decision.status in ENDED:
+                self._end_work(j)
             j.stop_reason, j.error = decision.stop_reason, decision.error
+
+    def _end_work(self, j: _Job) -> None:
+        """Nothing of an ended job stays open; whoever works on it finds the claim lost."""
+        self._stop(j, TrialStatus.QUEUED, TrialStatus.RUNNING)
+        builds = tuple(
+            replace(b, status="failed") if b.status in ("queued", "running") else b for b in j.snapshot.builds
+        )
+        j.snapshot = replace(j.snapshot, builds=builds)
+        j.claims.clear()
+
+    def _stop(self, j: _Job, *which: TrialStatus) -> None:
+        for trial in j.snapshot.trials:
+            if trial.status in which:
+                self._set_trial(j, replace(trial, status=TrialStatus.STOPPED), revised=False)
 
     def _claimed(self, j: _Job, kind: str, ref: str, number: int, worker: str, payload: Mapping[str, Any]) -> Claim:
         token = uuid.uuid4().hex
@@ -324,10 +364,14 @@ class InMemoryStore:
     def _trial(self, j: _Job, number: int) -> Trial:
         return next(t for t in j.snapshot.trials if t.number == number)
 
-    def _set_trial(self, j: _Job, trial: Trial) -> None:
+    def _set_trial(self, j: _Job, trial: Trial, *, revised: bool = True) -> None:
+        before = self._trial(j, trial.number).status
+        if before is not trial.status and not trial_may(before, trial.status):
+            raise ValueError(f"a trial that is {before} cannot become {trial.status}")
         trials = tuple(trial if t.number == trial.number else t for t in j.snapshot.trials)
         j.snapshot = replace(j.snapshot, trials=trials)
-        self._bump(j)
+        if revised:
+            self._bump(j)
 
     def _set_build(self, j: _Job, build: Build) -> None:
         builds = tuple(build if b.number == build.number else b for b in j.snapshot.builds)
@@ -351,3 +395,11 @@ class InMemoryStore:
             self._set_build(j, replace(build, status="failed"))
         else:
             self._set_trial(j, replace(self._trial(j, number), status=TrialStatus.FAILED, error="worker_lost"))
+
+
+def _waits(build: Build) -> bool:
+    return build.status == "queued"
+
+
+def _first(job: JobSnapshot) -> Trial | None:
+    return next((t for t in job.trials if t.status is TrialStatus.QUEUED), None)

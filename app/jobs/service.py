@@ -12,7 +12,7 @@ from app.accounts.service import Principal
 from app.answers import accepted
 from app.datasets import repository as dataset_rows
 from app.datasets.service import check_ready
-from app.db.engine import transaction
+from app.db.engine import glance, transaction
 from app.deps import Services
 from app.errors import ApiError, Fault, not_found, of_spec_error
 from app.ids import is_id
@@ -104,8 +104,8 @@ def _warnings(dataset: Any, target: str) -> list[Any]:
 
 
 def get(services: Services, caller: Principal, id: str) -> dict[str, Any]:
-    """The job in the words of the API, from one read."""
-    with transaction(services.engine, read_only=True) as connection:
+    """The job in the words of the API, from one read (and one more for its place in the queue)."""
+    with glance(services.engine) as connection:
         return _shown(services, connection, find(connection, caller, id))
 
 

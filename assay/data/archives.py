@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from pathlib import Path, PurePosixPath
 
 from assay.data.loaded import ReadLimits
@@ -19,7 +20,7 @@ _NOISE_NAMES = (".DS_Store", "Thumbs.db", "desktop.ini")
 def unpack_gzip(source: Path, target: Path, limits: ReadLimits, file: str) -> None:
     """Write the unpacked bytes of a gzip file (all its members) to target."""
 
-    def chunks() -> Iterator[bytes]:
+    def chunks() -> Generator[bytes, None, None]:
         with source.open("rb") as f:
             engine = zlib.decompressobj(wbits=31)
             data = f.read(CHUNK)
@@ -49,7 +50,7 @@ def unpack_zip(source: Path, target: Path, limits: ReadLimits, file: str) -> str
             member = _only_member(archive, file)
             size = max(member.compress_size, 1)
 
-            def chunks() -> Iterator[bytes]:
+            def chunks() -> Generator[bytes, None, None]:
                 with archive.open(member) as f:
                     read: Callable[[int], bytes] = f.read
                     while piece := read(CHUNK):
@@ -95,10 +96,10 @@ def _only_member(archive: zipfile.ZipFile, file: str) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _write(chunks: Iterator[bytes], target: Path, packed: int, limits: ReadLimits, file: str) -> None:
+def _write(chunks: Generator[bytes, None, None], target: Path, packed: int, limits: ReadLimits, file: str) -> None:
     total = 0
-    with target.open("wb") as out:
-        for piece in chunks:
+    with closing(chunks) as pieces, target.open("wb") as out:
+        for piece in pieces:
             total += len(piece)
             _check(total, packed, limits, file)
             out.write(piece)

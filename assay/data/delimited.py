@@ -41,12 +41,10 @@ def read_delimited(
     delimiter: str | None = None,
 ) -> Texts:
     """All columns as strings.  Rows that are too short are padded, too long ones cut, both counted; see RAGGED."""
-    layout = layout_of(_head(clean.path, limits, file), known=known, delimiter=delimiter)
+    layout = layout_of(
+        _head(clean.path, limits, file), file, known=known, delimiter=delimiter, max_columns=limits.max_columns
+    )
     width = len(layout.names)
-    if width > limits.max_columns:
-        raise DataError(
-            f"{file}: {width} columns; at most {limits.max_columns} are read", file=file, code="dataset_too_large"
-        )
     if width < limits.min_columns:
         raise DataError(
             f"{file}: only one column ({layout.names[0][:80]!r}) was found; expected at least two, separated by a comma, "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from assay.data.dateforms import FORMS
 from assay.data.loaded import DataWarning
 from assay.data.numberforms import MISSING_VALUES, STYLES, is_number
+from assay.errors import DataError
 
 CANDIDATES = (",", ";", "\t", "|", ":", "^", "~", " ")
 PREAMBLE = 50  # lines before the header, at most
@@ -33,8 +34,13 @@ class Layout:
     warnings: tuple[DataWarning, ...]
 
 
-def layout_of(head: str, *, known: Sequence[str] = (), delimiter: str | None = None) -> Layout:
-    """From the beginning of a text.  `known` are names that a header is expected to hold, if any are."""
+def layout_of(
+    head: str, file: str, *, known: Sequence[str] = (), delimiter: str | None = None, max_columns: int = 20_000
+) -> Layout:
+    """From the beginning of a text.  `known` are names that a header is expected to hold, if any are.
+
+    Raises DataError for more than max_columns.
+    """
     text = head
     separator = SEPARATOR_LINE.match(text)
     if separator:
@@ -45,6 +51,9 @@ def layout_of(head: str, *, known: Sequence[str] = (), delimiter: str | None = N
         rows, line_ends = [text.strip().split(chosen)], [1]
     widths = [len(r) for r in rows]
     width = _usual_width(widths)
+    if width > max_columns:
+        message = f"{file}: {width} columns; at most {max_columns} are read"
+        raise DataError(message, file=file, code="dataset_too_large")
     first = _first_row(widths, width, rows, known)
     body = [r for r in rows[first + 1 : first + 1 + SAMPLE_ROWS] if len(r) == width]
     has_header = is_header(rows[first], body, known)

@@ -118,6 +118,10 @@ class Store(Protocol):
         """cancel, finish, pause or resume.  Returns the new status.  Raises ValueError when impossible."""
         ...
 
+    def reopen(self, job: str, limits: Limits | None = None) -> None:
+        """Queue an ended job again, with other limits; its trials stay.  Raises ValueError when it has not ended."""
+        ...
+
 
 @dataclass
 class _Job:
@@ -173,7 +177,6 @@ class InMemoryStore:
             return True
 
     def reopen(self, job: str, limits: Limits | None = None) -> None:
-        """Queue an ended job again; its trials stay.  Raises ValueError when it has not ended."""
         with self._lock:
             j = self._jobs[job]
             s = j.snapshot

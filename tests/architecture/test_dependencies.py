@@ -22,6 +22,7 @@ BROUGHT_BY = {"starlette": "fastapi", "pydantic": "fastapi", "kombu": "celery"} 
 NOT_IMPORTED = {
     "protobuf": "a ceiling for what onnx brings",
     "psycopg": "the driver that SQLAlchemy loads by name",
+    "fastapi-swagger": "files that app.docs serves, found by the name of the package",
     "fastexcel": "what polars reads workbooks with",
     "redis": "the transport that kombu loads by name",
     "python-multipart": "what starlette parses forms with",

@@ -21,7 +21,7 @@ from assay.errors import DataError
 SMALL = ReadLimits(max_bytes_unpacked=8 * MB, max_columns=100, max_rows=10_000, max_line_bytes=64 << 10)
 
 
-def refused(path: Path, limits: ReadLimits = SMALL, match: str = "") -> DataError:
+def refused(path: Path, limits: ReadLimits = SMALL, match: str = ".") -> DataError:
     """The refusal, which must come in a few seconds and with little memory of our own."""
     began = time.monotonic()
     tracemalloc.start()

@@ -111,9 +111,9 @@ def test_a_missing_column_and_a_missing_file_are_named(classifier: Model, tmp_pa
         classifier.predict([{k: v for k, v in ROWS[0].items() if k != "town"}])
     with pytest.raises(DataError, match="'income'"):
         classifier.predict(people(3)[0].without(["income"]))
-    with pytest.raises(DataError, match="nowhere.csv"):
+    with pytest.raises(DataError, match=r"nowhere\.csv"):
         classifier.predict(str(tmp_path / "nowhere.csv"))
-    with pytest.raises(DataError, match="nowhere.zip"):
+    with pytest.raises(DataError, match=r"nowhere\.zip"):
         load(tmp_path / "nowhere.zip")
 
 

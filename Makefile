@@ -62,13 +62,7 @@ format: setup  ## put the code into the house format
 chaos: setup  ## kill and freeze workers at random; no job may be lost or done twice
 	$(PYTEST) tests/chaos -m chaos --timeout=1800 $(ARGS)
 
-.PHONY: fuzz
-fuzz: setup  ## property tests with many examples
-	$(PYTEST) -m fuzz --timeout=1800 $(ARGS)
 
-.PHONY: slow
-slow: setup  ## the tests that take minutes
-	$(PYTEST) -m slow --timeout=1800 $(ARGS)
 
 .PHONY: bench
 bench: setup  ## load and latency of the service

@@ -12,13 +12,15 @@ from app.clock import Clock, utc_now
 from app.db.engine import glance, transaction
 from app.db.tables import EventRow, WorkerRow
 from app.store_sql import chores, jobs, trials, workers
-from app.store_sql.change import locked
+from app.store_sql.change import Contended, locked
 from app.store_sql.snapshots import Snapshots
 from assay.search.lifecycle import JobStatus, Phase
 from assay.search.plan import JobSnapshot, Limits
 from assay.search.store import Claim, Decided, Outcome
 from assay.search.trial import Report
 from assay.space import Space
+
+CLAIMS = 50  # a lost race is tried again; this many in a row mean that others do all there is
 
 
 class SqlStore:
@@ -49,10 +51,19 @@ class SqlStore:
 
     def claim(self, worker: str, lane: str, free_bytes: int) -> Claim | None:
         """Chores first, then trials; by priority (10 before 1), then fairly between jobs, then by age."""
-        with transaction(self.engine) as connection:
-            now = self._clock()
-            found = chores.claim(connection, worker, lane, now)
-            return found if found is not None else trials.claim(connection, worker, lane, now)
+        for attempt in range(CLAIMS):
+            try:
+                with transaction(self.engine) as connection:
+                    now = self._clock()
+                    found = chores.claim(connection, worker, lane, now)
+                    if found is None:
+                        claim = trials.claim_patiently if attempt else trials.claim
+                        found = claim(connection, worker, lane, now)
+                if found is not None or attempt or self.engine.dialect.name == "sqlite":
+                    return found
+            except Contended:
+                continue
+        return None
 
     def report(self, claim: Claim, report: Report) -> bool:
         with transaction(self.engine) as connection:

@@ -29,6 +29,10 @@ _WRITE = update(jobs).where(jobs.c.id == bindparam("the_job"))
 _TELL = insert(events).inline()
 
 
+class Contended(Exception):
+    """Somebody else was faster.  The locks held by now may be out of order: begin a new transaction."""
+
+
 class JobChange:
     """A locked job.  Reading `change["status"]` gives what was set last; `write` stores all of it, once."""
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from app.db.tables import ChoreRow, DatasetRow, ModelRow, PredictionRow, table
-from app.store_sql.change import JobChange, jobs, lock
+from app.store_sql.change import Contended, JobChange, jobs, lock
 from app.store_sql.trials import IS_OPEN, trials
 from assay.search.lifecycle import ENDED, Phase
 from assay.search.plan import Build
@@ -61,7 +61,7 @@ def builds(connection: Connection, job: str) -> tuple[Build, ...]:
 
 
 def claim(connection: Connection, worker: str, lane: str, now: datetime) -> Claim | None:
-    """The most urgent, then oldest chore of a lane."""
+    """The most urgent, then oldest chore of a lane.  Raises Contended."""
     while (row := connection.execute(_FIRST, {"the_lane": lane}).first()) is not None:
         job = lock(connection, row.ref, now) if row.kind == "build" else None  # before the chore: the order of locks
         token = uuid4().hex
@@ -73,6 +73,8 @@ def claim(connection: Connection, worker: str, lane: str, now: datetime) -> Clai
             .returning(*(chores.c[n] for n in ("number", "final", "after_trials", "attempt")))
         ).first()
         if taken is None:
+            if job is not None:
+                raise Contended
             continue  # another worker was faster; look again
         payload: dict[str, Any] = {"attempt": taken.attempt}
         if job is not None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from app.db.tables import OPEN, BlobRow, TrialRow, table
-from app.store_sql.change import JobChange, jobs, lock, lockable
+from app.store_sql.change import Contended, JobChange, jobs, lock, lockable
 from assay.search.lifecycle import CLAIMABLE, ENDED, JobStatus, Phase
 from assay.search.store import LEASE, MAX_ATTEMPTS, Claim, Outcome, Started, extended
 from assay.search.trial import TERMINAL, Report, Trial, TrialStatus
@@ -56,7 +56,7 @@ _NEEDIEST = (
     .order_by(jobs.c.priority.desc(), jobs.c.n_running, jobs.c.id)
     .limit(1)
 )
-_NEEDIEST_FREE, _NEEDIEST_ANY = _NEEDIEST.with_for_update(skip_locked=True), _NEEDIEST.with_for_update()
+_NEEDIEST_FREE = _NEEDIEST.with_for_update(skip_locked=True)
 _QUEUE = insert(trials).inline()
 _TAKE = (
     update(trials)
@@ -125,31 +125,27 @@ def queue(job: JobChange, started: Started) -> None:
 
 
 def claim(connection: Connection, worker: str, lane: str, now: datetime) -> Claim | None:
-    """The first queued trial of the most urgent job; among equals, of the one with the fewest trials running."""
-    job = _neediest(connection, lane, now)
-    if job is None:
+    """The first queued trial of the most urgent job; among equals, of the one with the fewest trials running.
+
+    None, too, when somebody writes to all the jobs with queued trials just now: see `claim_patiently`.
+    """
+    row = connection.execute(_NEEDIEST_FREE, {"the_lane": lane}).first()
+    return None if row is None else _take(connection, JobChange(connection, row, now), worker)
+
+
+def claim_patiently(connection: Connection, worker: str, lane: str, now: datetime) -> Claim | None:
+    """The same, waiting for the job's row.  Needs a transaction of its own.  Raises Contended.
+
+    Choosing and waiting in one statement would not do: Postgres keeps the lock of a row that it waited for and that
+    was not wanted any more, and two claims could then hold what the other waits for.
+    """
+    row = connection.execute(_NEEDIEST, {"the_lane": lane}).first()
+    if row is None:
         return None
-    token = uuid4().hex
-    taken = connection.execute(
-        _TAKE,
-        {
-            "the_job": job.id,
-            "status": TrialStatus.RUNNING.value,
-            "token": token,
-            "worker": worker,
-            "lease_until": now + timedelta(seconds=LEASE),
-            "started_at": now,
-            "reported_at": None,
-            "changed": job.revision,
-        },
-    ).one()
-    if job.status is JobStatus.QUEUED:
-        job.move(JobStatus.RUNNING)
-    job.count(n_queued=-1, n_running=1)
-    job.tell("trial.started", trial=taken.number, family=taken.family, worker=worker, attempt=taken.attempt)
-    job.write()
-    payload = {"family": taken.family, "config": taken.config, "attempt": taken.attempt, "max_steps": taken.max_steps}
-    return Claim("trial", job.id, taken.number, token, worker, payload)
+    job = lock(connection, row.id, now)
+    if job is None or job.status not in CLAIMABLE or not job["n_queued"]:
+        raise Contended
+    return _take(connection, job, worker)
 
 
 def report(connection: Connection, claim: Claim, report: Report, now: datetime) -> bool:
@@ -272,11 +268,29 @@ def reap(connection: Connection, job: JobChange, number: int, token: str) -> boo
     return True
 
 
-def _neediest(connection: Connection, lane: str, now: datetime) -> JobChange | None:
-    row = connection.execute(_NEEDIEST_FREE, {"the_lane": lane}).first()
-    if row is None and connection.dialect.name == "postgresql":
-        row = connection.execute(_NEEDIEST_ANY, {"the_lane": lane}).first()  # the only one may be locked: wait for it
-    return None if row is None else JobChange(connection, row, now)
+def _take(connection: Connection, job: JobChange, worker: str) -> Claim:
+    now = job.now
+    token = uuid4().hex
+    taken = connection.execute(
+        _TAKE,
+        {
+            "the_job": job.id,
+            "status": TrialStatus.RUNNING.value,
+            "token": token,
+            "worker": worker,
+            "lease_until": now + timedelta(seconds=LEASE),
+            "started_at": now,
+            "reported_at": None,
+            "changed": job.revision,
+        },
+    ).one()
+    if job.status is JobStatus.QUEUED:
+        job.move(JobStatus.RUNNING)
+    job.count(n_queued=-1, n_running=1)
+    job.tell("trial.started", trial=taken.number, family=taken.family, worker=worker, attempt=taken.attempt)
+    job.write()
+    payload = {"family": taken.family, "config": taken.config, "attempt": taken.attempt, "max_steps": taken.max_steps}
+    return Claim("trial", job.id, taken.number, token, worker, payload)
 
 
 def _fence(claim: Claim) -> dict[str, Any]:

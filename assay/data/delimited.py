@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEAD = 256 << 10
 RAGGED = 0.1  # share of rows of the wrong width past which the file is refused; one row is always mended
-_END = "\x1fend of the text\x1f"
+_END = "\x1fend\x1f"
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,8 @@ def _first_row(widths: Sequence[int], width: int, rows: Sequence[Sequence[str]],
                 return i
     if width < 2 or widths[0] >= width:
         return 0
-    if widths[0] == width - 1 and width > 2 and all(w == width for w in widths[1:]) and all(c.strip() for c in rows[0]):
+    named = all(c.strip() for c in rows[0]) and not _names_values(rows[1], rows[2 : 2 + SAMPLE_ROWS])
+    if widths[0] == width - 1 and width > 2 and all(w == width for w in widths[1:]) and named:
         return 0  # names for all columns but the row names, as R writes them
     for i in range(1, min(PREAMBLE, len(widths) - 1)):
         if widths[i] == width:
@@ -187,7 +188,32 @@ def is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: Sequen
         return True
     if not body:
         return not any(_kind(c) in "nd" for c in first)
-    against = in_favour = seen_below = words = 0
+    votes = _votes(first, body)
+    if votes.names:
+        return True
+    if votes.values:
+        return _counts_up(first)
+    seen = votes.seen_below
+    return not (votes.words and len(body) >= 2 and seen >= max(1, votes.words / 2) and seen >= len(first) / 2)
+
+
+def _names_values(first: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether some cell is a word above nothing but numbers or dates."""
+    return bool(body) and _votes(first, [r for r in body if len(r) == len(first)]).names > 0
+
+
+@dataclass(frozen=True)
+class _Votes:
+    """Columns by what their first cell is: a word above numbers, a number above numbers, a word above words."""
+
+    names: int
+    values: int
+    words: int
+    seen_below: int  # of the words, those that are a value below as well
+
+
+def _votes(first: Sequence[str], body: Sequence[Sequence[str]]) -> _Votes:
+    names = values = words = seen_below = 0
     for i, cell in enumerate(first):
         below = [r[i] for r in body if i < len(r)]
         kinds = Counter(_kind(c) for c in below)
@@ -197,18 +223,12 @@ def is_header(first: Sequence[str], body: Sequence[Sequence[str]], known: Sequen
         usual, n = kinds.most_common(1)[0]
         kind = _kind(cell)
         if usual in "nd" and n >= 0.9 * kinds.total():
-            if kind == usual:
-                against += 1
-            elif kind == "w":
-                in_favour += 1
+            values += kind == usual
+            names += kind == "w"
         elif usual == "w" and kind == "w":
             words += 1
             seen_below += cell in below
-    if in_favour:
-        return True
-    if against:
-        return _counts_up(first)
-    return not (words and len(body) >= 2 and seen_below >= max(1, words / 2) and seen_below >= len(first) / 2)
+    return _Votes(names, values, words, seen_below)
 
 
 def _counts_up(cells: Sequence[str]) -> bool:

@@ -14,10 +14,12 @@ from assay.errors import DataError
 
 CHUNK = 4 << 20
 GUESSED = ("windows-1252", "windows-1250", "windows-1251", "shift_jis", "gb18030", "euc-kr", "big5", "euc-jp")
-_SAME = {
-    "windows-1252": "cp1252", "iso-8859-1": "cp1252", "latin-1": "cp1252", "windows-1250": "cp1250",
-    "windows-1251": "cp1251", "shift_jis": "cp932", "cp932": "cp932", "gb18030": "gb18030", "gb2312": "gb18030",
-    "gbk": "gb18030", "euc-kr": "cp949", "cp949": "cp949", "big5": "big5", "big5hkscs": "big5hkscs", "euc-jp": "euc_jp",
+# what the guesser may answer, as the codec that reads the most of it
+_READ_AS = {
+    "cp1252": "cp1252", "iso8859-1": "cp1252", "cp1250": "cp1250", "cp1251": "cp1251", "shift_jis": "cp932",
+    "shift_jis_2004": "cp932", "cp932": "cp932", "gb18030": "gb18030", "gb2312": "gb18030", "gbk": "gb18030",
+    "euc_kr": "cp949", "cp949": "cp949", "big5": "big5hkscs", "big5hkscs": "big5hkscs", "cp950": "big5hkscs",
+    "euc_jp": "euc_jp", "euc_jis_2004": "euc_jis_2004",
 }  # fmt: skip
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"),
@@ -180,9 +182,10 @@ def _guess_old(odd: bytes) -> str:
     found = chardet.detect_all(odd, include_encodings=GUESSED, ignore_threshold=True, compat_names=False)
     ranked: list[tuple[str, float]] = []
     for guess in found:
-        codec = _SAME.get(
-            str(guess["encoding"]).lower().replace("_", "-"), _SAME.get(str(guess["encoding"]).lower(), "")
-        )
+        try:
+            codec = _READ_AS.get(codecs.lookup(str(guess["encoding"])).name, "")
+        except LookupError:
+            continue
         if codec and codec not in [r[0] for r in ranked] and _decodes(odd, codec):
             ranked.append((codec, float(guess["confidence"] or 0.0)))
     if not ranked:

@@ -13,12 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from app.config import Settings
-from app.db.engine import transaction
-from app.db.tables import DatasetRow, table
 from app.deps import Services
 from app.ids import new_id
 from app.main import create_app
@@ -73,16 +70,10 @@ def mark_ready(services: Services, dataset: str, rows: int = 500) -> None:
     """What a worker writes after it read the file."""
     columns = [{"name": n, "type": t, "missing": 0, "distinct": d} for n, t, d in COLUMNS]
     profile = {"n_rows": rows, "columns": [{**c, "example": None, "statistics": {}} for c in columns]}
-    values = {
-        "status": "ready",
-        "rows": rows,
-        "columns": [{**c, "example": None} for c in columns],
-        "profile": profile,
-        "updated_at": services.clock(),
-    }
-    rows_of = table(DatasetRow)
-    with transaction(services.engine) as connection:
-        connection.execute(update(rows_of).where(rows_of.c.id == dataset).values(**values))
+    shown = [{**c, "example": None} for c in columns]
+    claim = services.store.claim("worker-1", "cpu", 1 << 30)
+    assert claim is not None and (claim.kind, claim.ref) == ("validate", dataset)
+    assert services.store.finish_chore(claim, 0.1, rows=rows, columns=shown, profile=profile)
 
 
 def ready_dataset(api: TestClient, services: Services, **headers: str) -> str:
@@ -116,18 +107,22 @@ def start_trials(services: Services, job: str, n: int, family: str = "toy") -> l
 
 
 def end_trial(services: Services, claim: Claim, score: float | None, **changes: Any) -> None:
-    values: dict[str, Any] = {
-        "score": score,
-        "score_std": 0.01,
-        "fold_scores": (score, score),
-        "curve": (Report(1, score - 0.2), Report(5, score)),
-        "max_steps": 5,
-        "seconds": 1.5,
-        "metrics": {"log_loss": -score},
-        "log": "epoch 1\n",
-    }
     if score is None:
-        values = {"error": {"code": "crashed", "message": "it died", "traceback": "..."}, "log": "boom\n"}
+        values: dict[str, Any] = {
+            "error": {"code": "crashed", "message": "it died", "traceback": "..."},
+            "log": "boom\n",
+        }
+    else:
+        values = {
+            "score": score,
+            "score_std": 0.01,
+            "fold_scores": (score, score),
+            "curve": (Report(1, score - 0.2), Report(5, score)),
+            "max_steps": 5,
+            "seconds": 1.5,
+            "metrics": {"log_loss": -score},
+            "log": "epoch 1\n",
+        }
     status = TrialStatus.COMPLETED if score is not None else TrialStatus.FAILED
     assert services.store.finish(claim, Outcome(status, **values | changes))
 
@@ -210,3 +205,14 @@ def csv_of(rows: Sequence[dict[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return out.getvalue().encode()
+
+
+def set_columns(services: Services, dataset: str, columns: Sequence[dict[str, Any]]) -> None:
+    """As if the file had had these."""
+    from sqlalchemy import update
+
+    from app.db.engine import transaction
+    from app.db.tables import DatasetRow
+
+    with transaction(services.engine) as connection:
+        connection.execute(update(DatasetRow).where(DatasetRow.id == dataset).values(columns=list(columns)))

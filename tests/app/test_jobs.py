@@ -50,7 +50,12 @@ def test_the_best_trial_is_shown_as_people_know_the_metric(searched: tuple[TestC
 def test_the_leaderboard_ranks_trials_and_the_ensemble_together(searched: tuple[TestClient, Services, str]) -> None:
     api, _, job = searched
     board = api.get(f"/v1/jobs/{job}/leaderboard").json()["data"]
-    assert [(r["rank"], r["trial"], r["score"]) for r in board] == [(1, None, -0.35), (2, 1, -0.4), (3, 3, -0.5), (4, 0, -0.6)]
+    assert [(r["rank"], r["trial"], r["score"]) for r in board] == [
+        (1, None, -0.35),
+        (2, 1, -0.4),
+        (3, 3, -0.5),
+        (4, 0, -0.6),
+    ]
     assert board[0]["is_ensemble"] and [m["trial"] for m in board[0]["members"]] == [1, 3]
     assert board[1]["optimizer"] == "adam" and board[1]["metrics"] == {"log_loss": 0.4}
     rest = api.get(f"/v1/jobs/{job}/leaderboard?limit=2&after=2").json()
@@ -197,7 +202,9 @@ def test_the_queue_is_told_by_priority_then_age(parts: Parts) -> None:
         ({"tags": {"a": [1]}}, "/tags", "validation_error"),
     ],
 )
-def test_a_request_that_cannot_be_names_its_field(parts: Parts, change: dict[str, Any], pointer: str, code: str) -> None:
+def test_a_request_that_cannot_be_names_its_field(
+    parts: Parts, change: dict[str, Any], pointer: str, code: str
+) -> None:
     api, services = parts
     dataset = running.ready_dataset(api, services)
     refused = api.post("/v1/jobs", json={"dataset_id": dataset, "task": TARGET, **change})

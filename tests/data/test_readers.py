@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -255,12 +256,12 @@ def frame() -> pd.DataFrame:
             "i": [1, 2, 5],
             "flag": [True, False, True],
             "word": ["x", None, "y, z"],
-            "when": pd.to_datetime(["2024-01-02 03:04:05", None, "2024-02-01"]),
+            "when": pd.to_datetime(["2024-01-02 03:04:05", None, "2024-02-01 00:00:00"]),
         }
     )
 
 
-FRAME_VALUES = {
+FRAME_VALUES: dict[str, list[Any]] = {
     "n": [1.5, None, 3.25],
     "i": [1.0, 2.0, 5.0],
     "flag": ["true", "false", "true"],
@@ -270,9 +271,9 @@ FRAME_VALUES = {
 
 
 def as_json(lines: bool) -> bytes:
-    rows = [{k: v[i] for k, v in FRAME_VALUES.items()} for i in range(3)]
+    rows: list[dict[str, Any]] = [{k: v[i] for k, v in FRAME_VALUES.items()} for i in range(3)]
     for row in rows:
-        row["flag"] = row["flag"] == "true"
+        row |= {"flag": row["flag"] == "true", "i": int(row["i"])}
     return "\n".join(map(json.dumps, rows)).encode() if lines else json.dumps(rows, indent=1).encode()
 
 

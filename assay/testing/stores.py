@@ -212,7 +212,7 @@ class StoreSuite:
         self.queue(store, job, 2)
         claim = self.take(store)
         decisions = [BuildModel(False), FinishJob(JobStatus.FAILED, error="no")]
-        assert store.apply(job, store.snapshot(job).revision, decisions)
+        assert store.apply(job, store.snapshot(job).revision, decisions)  # type: ignore[arg-type]
         snapshot = store.snapshot(job)
         assert {t.status for t in snapshot.trials} == {TrialStatus.STOPPED}
         assert [b.status for b in snapshot.builds] == ["failed"]

@@ -34,8 +34,7 @@ def main() -> None:
         console.print(f"[bold]train.csv[/]: {dataset['rows']} rows, {len(dataset['columns'])} columns")
         for reason in job["resolved"]["because"]:
             console.print(f"  [dim]{reason}[/]")
-        for job in client.follow(job["id"]):
-            pass
+        *_, job = client.follow(job["id"])
         console.print(leaderboard(client.call("GET", f"/v1/jobs/{job['id']}/leaderboard?limit=10")["data"], job))
         model = client.call("GET", f"/v1/models/{job['best']['model_id']}")
         shown = "  ".join(f"{k} {v:.4g}" for k, v in sorted(model["test_metrics"].items())[:5])

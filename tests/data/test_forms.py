@@ -56,7 +56,7 @@ def test_a_number_means_what_people_mean_by_it(text: str, decimal: str, thousand
     assert parse_numbers(pl.Series([text]), form).to_list() == [value]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     texts=st.lists(st.text("0123456789.,-+()%$€ 'eE", min_size=1, max_size=12), min_size=1, max_size=20),
     style=st.sampled_from(STYLES),
@@ -119,7 +119,7 @@ def test_a_date_means_what_people_mean_by_it(text: str, form: str, value: str | 
     assert parse_dates(pl.Series([text]), form).to_list() == [value]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     texts=st.lists(
         st.from_regex(r"[0-9]{1,4}[-/. ][0-9A-Za-z]{1,4}[-/. ][0-9]{1,4}([ T][0-9]{1,2}:[0-9]{2}( [AP]M|Z|[+-][0-9]{4})?)?", fullmatch=True)

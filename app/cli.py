@@ -177,7 +177,6 @@ def _worker(args: argparse.Namespace) -> int:
         "--hostname",
         f"{args.lane}-{os.getpid()}@%h",
         "--without-gossip",
-        "--quiet",
         "--without-mingle",
         "--loglevel",
         "WARNING",

@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 from app.answers import time
-from app.db.engine import DatabaseUnavailable, transaction
+from app.db.engine import transaction
 from app.deps import Services
+from app.errors import ApiError
 from app.health import repository as rows
 from app.health.metrics import gauge
 
@@ -27,13 +28,14 @@ def version_json() -> dict[str, Any]:
 
 
 def ready(services: Services) -> dict[str, Any]:
-    """Raises DatabaseUnavailable, which answers 503."""
+    """Raises DatabaseUnavailable or capacity_unavailable, which answer 503."""
     with transaction(services.engine, read_only=True) as connection:
         rows.alive(connection)
     checks = {"database": "ok"}
     if services.settings.embedded and "none" not in services.settings.lanes:
         if not services.store.workers():
-            raise DatabaseUnavailable("the worker is still warming up; try again in a moment")
+            text = "no worker is ready yet; it is still warming up, try again in a moment"
+            raise ApiError("capacity_unavailable", text, headers={"Retry-After": "1"})
         checks["worker"] = "ok"
     return {"status": "ok", "checks": checks}
 

@@ -129,14 +129,14 @@ def delete_job(connection: Connection, job: str, now: datetime) -> None:
 
 
 def delete_dataset(connection: Connection, dataset: str) -> None:
+    mine = (chores.chores.c.kind == "validate", chores.chores.c.ref == dataset)
+    connection.execute(delete(chores.chores).where(*mine))  # before the dataset's row: as those do who end a chore
     if connection.scalar(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update()) is None:
         raise KeyError(dataset)
     working = (jobs.c.dataset_id == dataset, jobs.c.status.not_in([s.value for s in ENDED]))
     busy = connection.scalar(select(jobs.c.id).where(*working).limit(1))
     if busy is not None:
         raise ValueError(f"job {busy} still trains on this dataset; cancel it first")
-    mine = (chores.chores.c.kind == "validate", chores.chores.c.ref == dataset)
-    connection.execute(delete(chores.chores).where(*mine))
     connection.execute(delete(datasets).where(datasets.c.id == dataset))
 
 

@@ -18,6 +18,7 @@ CANDIDATES = (",", ";", "\t", "|", ":", "^", "~", " ")
 PREAMBLE = 50  # lines before the header, at most
 SAMPLE_ROWS = 300
 SEPARATOR_LINE = re.compile(r'^"?sep=(.)"?\r?\n', re.IGNORECASE)
+_QUOTED = re.compile(r'"[^"]*"')
 _DATE_FORMS = tuple(re.compile(p) for n, p in FORMS.items() if n != "ymd")
 
 
@@ -250,7 +251,7 @@ def _kind(cell: str) -> str:
 
 def follows_every(lines: Sequence[str], delimiter: str) -> bool:
     """Whether a space follows every delimiter, so that it belongs to the delimiter and not to the values."""
-    text = "\n".join(lines)
+    text = _QUOTED.sub('""', "\n".join(lines))
     total = text.count(delimiter)
     return total > 0 and text.count(delimiter + " ") >= 0.95 * total and text.count(delimiter + " ") > 0
 

@@ -162,21 +162,27 @@ def about_target(table: Table, target: str, kind: str | None) -> list[DataWarnin
 
 
 def explained(table: Table, name: str, target: str, numeric: bool) -> float:
-    """Share of the target that the bins (or levels) of one column explain, on rows not used to make the bins' means.
+    """Share of the target that one column explains: by its bins or levels, on rows not used to make the bins' means,
+    or by its order.
 
-    Numeric: of the variance; classes: of the errors that always answering the most frequent class makes.  Below 0 or
-    near it for a column that tells nothing, 1 for one that holds the answer.
+    Numeric: of the variance, by bins or by the correlation of values or ranks; classes: of the errors that always
+    answering the most frequent class makes, by bins or by the nearest value.  Below 0 or near it for a column that
+    tells nothing, 1 for one that holds the answer.
     """
     n = min(len(table), SAMPLE)
     rows = np.random.default_rng(0).permutation(len(table))[:n]
-    x = _bins(table.columns[name], rows)
+    column = table.columns[name]
+    x = _bins(column, rows)
     goal = table.columns[target]
     if numeric and not isinstance(goal, Words):
         y = goal[rows]
         keep = np.isfinite(y)
-        return _variance(x[keep], y[keep])
+        share = _variance(x[keep], y[keep])
+        return share if isinstance(column, Words) else max(share, _correlation(column[rows], y))
     codes = labels(table, target).codes[rows]
-    return _errors(x[codes >= 0], codes[codes >= 0])
+    keep = codes >= 0
+    share = _errors(x[keep], codes[keep])
+    return share if isinstance(column, Words) else max(share, _nearest(column[rows][keep], codes[keep]))
 
 
 def _bins(column: np.ndarray | Words, rows: np.ndarray) -> np.ndarray:
@@ -208,6 +214,38 @@ def _errors(x: np.ndarray, codes: np.ndarray) -> float:
     answer = np.where(table.sum(1) > 0, table.argmax(1), usual)
     plain = np.mean(codes[half:] != usual)
     return float(1 - np.mean(codes[half:] != answer[x[half:]]) / plain) if plain > 0 else 0.0
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """The larger of the squared correlations of values and of ranks, where both are known in most rows."""
+    keep = np.isfinite(x) & np.isfinite(y)
+    if keep.sum() < max(20, 0.9 * np.isfinite(y).sum()):
+        return 0.0
+    x, y = x[keep], y[keep]
+    pairs = [(x, y), (_ranks(x), _ranks(y))]
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        found = [float(np.corrcoef(a, b)[0, 1] ** 2) for a, b in pairs if np.ptp(a) > 0 and np.ptp(b) > 0]
+    return max((f for f in found if np.isfinite(f)), default=0.0)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.unique(values, return_inverse=True)[1], np.float64)
+
+
+def _nearest(x: np.ndarray, codes: np.ndarray) -> float:
+    """As `_errors`, answering with the class of the nearest value of the first half; unknown values are all alike."""
+    known = np.isfinite(x)
+    if len(x) < 20 or not known.any():
+        return 0.0
+    order = _ranks(np.where(known, x, np.inf))  # nearest in rank: no scale to mind
+    half = len(x) // 2
+    by_value = np.argsort(order[:half], kind="stable")
+    values, classes = order[:half][by_value], codes[:half][by_value]
+    right = np.clip(np.searchsorted(values, order[half:]), 1, half - 1)
+    nearer = np.where(order[half:] - values[right - 1] <= values[right] - order[half:], right - 1, right)
+    usual = int(np.bincount(codes[:half]).argmax())
+    plain = np.mean(codes[half:] != usual)
+    return float(1 - np.mean(codes[half:] != classes[nearer]) / plain) if plain > 0 else 0.0
 
 
 def _duplicates(table: Table) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -244,25 +243,3 @@ def test_no_json_value_breaks_a_row(rows: list[dict[str, Any]]) -> None:
     assert cells(table)[0] == READ
     for name, array in feeds(table, SCHEMA).items():
         assert array.shape == (len(rows) + 1, 1), name
-
-
-def best_of(n: int, call: Any) -> float:
-    """Seconds of the quickest of n calls: what the code needs, whatever else the machine does."""
-    times = []
-    for _ in range(n):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def test_one_row_takes_well_below_a_millisecond() -> None:
-    schema = [InputField(f"c{i}", SCHEMA[i % 3].type, format=SCHEMA[i % 3].format) for i in range(20)]
-    row = {f"c{i}": [12, "1.234,5", "word"][i % 3] for i in range(20)}
-    assert best_of(200, lambda: feeds(table_from_rows([row], schema)[0], schema)) < 1e-3
-
-
-def test_a_hundred_thousand_rows_take_seconds() -> None:
-    schema = [InputField(f"c{i}", [ColumnType.NUMBER, ColumnType.CATEGORY][i % 2]) for i in range(6)]
-    rows = [{f"c{j}": [i / 7, "word"][j % 2] for j in range(6)} for i in range(100_000)]
-    assert best_of(2, lambda: feeds(table_from_rows(rows, schema)[0], schema)) < 5

@@ -69,6 +69,8 @@ def read_delimited(
             )
         else:
             kept[name] = column
+    if len(kept) < limits.min_columns:
+        raise DataError(f"{file}: {len(kept)} columns with values; expected at least {limits.min_columns}", file=file)
     warnings += [w for w in layout.warnings if w.column is None or w.column in kept]
     dialect = Dialect(
         "tsv" if layout.delimiter == "\t" else "csv",
@@ -102,14 +104,8 @@ def _mend(
     path: Path, layout: Layout, width: int, workdir: Path, limits: ReadLimits, file: str
 ) -> tuple[Path, int, Structure, bool, str, list[DataWarning]]:
     """Text that polars reads without a surprise: (path, offset, structure, quotes, delimiter, warnings)."""
-    try:
-        seen = scan(path, layout.offset, layout.delimiter, width, limits, file, quotes=True)
-        broken = bool(seen.stray_quotes or seen.open_quote_row)
-    except DataError:
-        literal = scan(path, layout.offset, layout.delimiter, width, limits, file, quotes=False)
-        if literal.ragged > RAGGED * literal.rows or literal.blank > literal.rows:
-            raise
-        seen, broken = Structure(open_quote_row=1), True
+    seen = scan(path, layout.offset, layout.delimiter, width, limits, file, quotes=True)
+    broken = bool(seen.stray_quotes or seen.open_quote_row)
     inner_blanks = seen.blank - seen.trailing_blank if width > 1 else 0
     if not broken and not seen.ragged and not inner_blanks and layout.delimiter != " ":
         return path, layout.offset, seen, True, layout.delimiter, []

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from assay.data.coded import Coded, Inferred, encode, mixed, recode, split_missing, style_warnings, truth_of, words_of
 from assay.data.dateforms import FORMS, parse_dates
+from assay.data.forced import forced
 from assay.data.loaded import ColumnFormat, DataWarning
 from assay.data.numberforms import MISSING_VALUES, MISSING_WORDS, marks_of, parse_numbers, style_of
-from assay.data.table import Column, ColumnType, Table, Words
+from assay.data.table import ColumnType, Table, Words
 from assay.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,10 +29,6 @@ EXACT = 2.0**53  # integers past this are not exact as float64
 MOSTLY = 0.95  # share of values that must be numbers (or dates) for the rest to be taken as missing
 SAMPLE = 300  # distinct values looked at before a column is parsed in full
 
-TRUTH = (
-    ("true", "false"), ("yes", "no"), ("t", "f"), ("y", "n"), ("on", "off"), ("ja", "nein"), ("oui", "non"),
-    ("si", "no"), ("sí", "no"), ("sim", "não"), ("vrai", "faux"), ("да", "нет"),
-)  # fmt: skip
 _ID_WORDS = frozenset(["id", "ids", "uuid", "guid", "key", "pk"])
 _COUNTER_NAMES = frozenset(
     [
@@ -64,26 +62,6 @@ class Hint:
 
     decimal: str = ""
     dates: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Inferred:
-    """One typed column.  `doubt` names what a hint could settle: "dates", "numbers" or nothing."""
-
-    column: Column
-    type: ColumnType
-    format: ColumnFormat = ColumnFormat()
-    warnings: tuple[DataWarning, ...] = ()
-    doubt: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class _Coded:
-    """A column as codes into its distinct texts.  codes: int32 (n,), -1 for null.  counts: rows of each text."""
-
-    codes: np.ndarray
-    levels: pl.Series
-    counts: np.ndarray
 
 
 def infer_table(
@@ -121,12 +99,12 @@ def infer_column(
         plain = _plain(name, text, override, hint)
         if plain is not None:
             if override is None and _is_id_number(name, plain, first, n_columns):
-                return _id(name, _encode(text))
+                return _id(name, encode(text))
             constant = _as_constant(plain, text) if override is None else None
             return constant or plain
-    coded = _encode(text)
+    coded = encode(text)
     if override is not None:
-        return _forced(name, coded, override)
+        return forced(name, coded, override)
     return (
         _constant(coded)
         or _boolean(coded)
@@ -184,12 +162,12 @@ def _day_numbers(text: pl.Series, whole: pl.Series) -> Inferred | None:
     """20240131 in a column whose name says date."""
     if whole.min() < 19000101 or whole.max() > 20991231:  # type: ignore[operator]
         return None
-    coded = _encode(text)
+    coded = encode(text)
     days = parse_dates(coded.levels, "ymd")
     missing = coded.levels.str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
     if (days.is_null() & ~missing).any():
         return None
-    return Inferred(_recode(coded, days), ColumnType.DATETIME, ColumnFormat(dates="ymd"))
+    return Inferred(recode(coded, days), ColumnType.DATETIME, ColumnFormat(dates="ymd"))
 
 
 def _floats(values: pl.Series) -> np.ndarray:
@@ -200,7 +178,7 @@ def _as_constant(found: Inferred, text: pl.Series) -> Inferred | None:
     column = found.column
     if isinstance(column, Words) or len(column) == 0 or not (column == column[0]).all():
         return None
-    return Inferred(_words(_encode(text)), ColumnType.CONSTANT, found.format)
+    return Inferred(words_of(encode(text)), ColumnType.CONSTANT, found.format)
 
 
 def _is_id_number(name: str, found: Inferred, first: bool, n_columns: int) -> bool:
@@ -225,57 +203,19 @@ def says_id(name: str) -> bool:
 # everything else, on distinct values
 
 
-def _encode(text: pl.Series) -> _Coded:
-    import polars as pl
-
-    encoded = text.to_arrow(compat_level=pl.CompatLevel.oldest()).dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-    levels = pl.Series("", encoded.dictionary, dtype=pl.String)
-    return _Coded(codes, levels, np.bincount(codes[codes >= 0], minlength=len(levels)))
-
-
-def _recode(coded: _Coded, values: pl.Series) -> Words:
-    """The column with each text replaced; equal new texts fall together, null is missing."""
-    index: dict[str, int] = {}
-    new = [-1 if v is None else index.setdefault(v, len(index)) for v in values.to_list()]
-    codes = np.array([*new, -1], dtype=np.int32)[coded.codes]
-    return Words(codes, np.array(list(index), dtype=object))
-
-
-def _words(coded: _Coded, missing: pl.Series | None = None) -> Words:
-    """The texts as they stand in the file; those missing (by default the words that always say so) are -1."""
-    import polars as pl
-
-    if missing is None:
-        missing = coded.levels.str.strip_chars().is_in(list(MISSING_WORDS))
-    if not missing.any():
-        return Words(coded.codes, np.array(coded.levels.to_list(), dtype=object))
-    kept = coded.levels.filter(~missing)
-    place = pl.select(pl.when(~missing).then((~missing).cum_sum() - 1).otherwise(-1)).to_series().to_numpy()
-    return Words(
-        np.append(place, -1).astype(np.int32)[coded.codes], np.array(kept.to_list(), dtype=object).reshape(len(kept))
-    )
-
-
-def _split_missing(coded: _Coded) -> tuple[pl.Series, np.ndarray, tuple[str, ...]]:
-    """Which texts only stand for a missing value beside numbers, dates or truth values: (mask, its array, tokens)."""
-    missing = coded.levels.str.strip_chars().str.to_lowercase().is_in(list(MISSING_VALUES))
-    return missing, missing.to_numpy(), tuple(t for t in coded.levels.filter(missing).to_list() if t.strip())
-
-
-def _constant(coded: _Coded) -> Inferred | None:
+def _constant(coded: Coded) -> Inferred | None:
     """One value everywhere, or none at all.  One value with gaps is a category: the gaps may tell something."""
-    missing, gone, tokens = _split_missing(coded)
+    missing, gone, tokens = split_missing(coded)
     if gone.all():
-        return Inferred(_words(coded, missing), ColumnType.CONSTANT, ColumnFormat(missing=tokens))
-    words = _words(coded)
+        return Inferred(words_of(coded, missing), ColumnType.CONSTANT, ColumnFormat(missing=tokens))
+    words = words_of(coded)
     if len(words.levels) == 1 and (words.codes >= 0).all():
         return Inferred(words, ColumnType.CONSTANT)
     return None
 
 
-def _boolean(coded: _Coded) -> Inferred | None:
-    missing, gone, tokens = _split_missing(coded)
+def _boolean(coded: Coded) -> Inferred | None:
+    missing, gone, tokens = split_missing(coded)
     if (~gone).sum() != 2:
         return None
     levels = coded.levels.filter(~missing).to_list()
@@ -283,18 +223,12 @@ def _boolean(coded: _Coded) -> Inferred | None:
     if pair is None:
         return None
     form = ColumnFormat(true=pair[0], false=pair[1], missing=tokens)
-    return Inferred(_words(coded, missing), ColumnType.BOOLEAN, form)
+    return Inferred(words_of(coded, missing), ColumnType.BOOLEAN, form)
 
 
-def truth_of(levels: list[str]) -> tuple[str, str] | None:
-    """Which of two words says true and which false, or None."""
-    folded = {v.strip().lower(): v for v in levels}
-    return next(((folded[t], folded[f]) for t, f in TRUTH if set(folded) == {t, f}), None)
-
-
-def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
+def _styled(name: str, coded: Coded, hint: Hint) -> Inferred | None:
     """Numbers with thousands, a decimal comma, percent, money or in parentheses; or numbers with a few odd words."""
-    missing, gone, tokens = _split_missing(coded)
+    missing, gone, tokens = split_missing(coded)
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
     if not _has_digits(rest) or rest.str.contains(r"^\s*[+-]?0[0-9]+\s*$").any():
         return None
@@ -322,7 +256,7 @@ def _styled(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     table[:-1][~gone] = values.to_numpy()
     whole = bool((numbers == np.floor(numbers)).all()) and not rest.str.contains(decimal, literal=True).any()
     kind = ColumnType.INTEGER if whole else ColumnType.NUMBER
-    return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)), doubt)
+    return Inferred(table[coded.codes], kind, form, tuple(style_warnings(name, form, rest, counts, read)), doubt)
 
 
 def _has_digits(levels: pl.Series) -> bool:
@@ -330,44 +264,13 @@ def _has_digits(levels: pl.Series) -> bool:
     return bool((levels.head(SAMPLE).str.contains("[0-9]").mean() or 0.0) >= MOSTLY / 2)  # type: ignore[operator]
 
 
-def _style_warnings(
-    name: str, form: ColumnFormat, rest: pl.Series, counts: np.ndarray, read: np.ndarray
-) -> list[DataWarning]:
-    found = []
-    said = [f"decimal {form.decimal!r}"] if form.decimal != "." else []
-    said += [f"thousands {form.thousands!r}"] if form.thousands else []
-    said += ["a percent sign (12% is read as 12)"] if form.percent else []
-    said += [f"currency {form.currency!r}"] if form.currency else []
-    if said:
-        found.append(DataWarning("number_format", name, f"{name!r} is read as numbers with {', '.join(said)}"))
-    if not read.all():
-        found.append(_mixed(name, "numbers", rest, counts, read))
-    return found
-
-
-def _mixed(name: str, what: str, rest: pl.Series, counts: np.ndarray, read: np.ndarray) -> DataWarning:
-    odd = [str(v)[:40] for v in rest.filter(_mask(~read)).head(3).to_list()]
-    return DataWarning(
-        "mixed_types",
-        name,
-        f"{name!r} holds {what}, but {counts[~read].sum()} values are not, such as {', '.join(map(repr, odd))}: they are "
-        f"read as missing; set the column's type to category or text to keep them",
-    )
-
-
-def _mask(values: np.ndarray) -> pl.Series:
-    import polars as pl
-
-    return pl.Series(values)
-
-
 def _carries(counts: np.ndarray, read: np.ndarray) -> bool:
     """Whether nearly all rows were read, and enough different ones that a category is out of the question."""
     return bool(read.sum() > 20 and counts[read].sum() >= MOSTLY * counts.sum())
 
 
-def _dated(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
-    missing, gone, tokens = _split_missing(coded)
+def _dated(name: str, coded: Coded, hint: Hint) -> Inferred | None:
+    missing, gone, tokens = split_missing(coded)
     rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
     if not _has_digits(rest):
         return None
@@ -389,12 +292,12 @@ def _dated(name: str, coded: _Coded, hint: Hint) -> Inferred | None:
     if not read.any() or (not read.all() and not _carries(counts, read)):
         return None
     if not read.all():
-        warnings.append(_mixed(name, "dates", rest, counts, read))
+        warnings.append(mixed(name, "dates", rest, counts, read))
     full = np.full(len(coded.levels), None, dtype=object)
     full[~gone] = parsed[best].to_list()
     import polars as pl
 
-    words = _recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
+    words = recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
     return Inferred(words, ColumnType.DATETIME, ColumnFormat(dates=best, missing=tokens), tuple(warnings), doubt)
 
 
@@ -417,8 +320,8 @@ def _hint(found: Mapping[str, Inferred]) -> Hint:
 # words
 
 
-def _worded(name: str, coded: _Coded) -> Inferred:
-    words = _words(coded)
+def _worded(name: str, coded: Coded) -> Inferred:
+    words = words_of(coded)
     kind = _kind_of_words(name, words)
     lost = tuple(
         sorted(
@@ -459,79 +362,9 @@ def _kind_of_words(name: str, words: Words) -> ColumnType:
     return ColumnType.CATEGORY
 
 
-def _id(name: str, coded: _Coded) -> Inferred:
-    return Inferred(_words(coded), ColumnType.ID, ColumnFormat(), (_id_warning(name),))
+def _id(name: str, coded: Coded) -> Inferred:
+    return Inferred(words_of(coded), ColumnType.ID, ColumnFormat(), (_id_warning(name),))
 
 
 def _id_warning(name: str) -> DataWarning:
-    return DataWarning(
-        "id_like",
-        name,
-        f"{name!r} is different in every row, like an id: it is not learned from unless its type is set",
-    )
-
-
-# types that a user has set
-
-
-def _forced(name: str, coded: _Coded, kind: ColumnType) -> Inferred:
-    if kind in _NUMERIC:
-        return _forced_number(name, coded, kind)
-    if kind is ColumnType.DATETIME:
-        return _forced_date(name, coded)
-    if kind is ColumnType.BOOLEAN:
-        return _forced_boolean(name, coded)
-    return Inferred(_words(coded), kind)
-
-
-def _forced_number(name: str, coded: _Coded, kind: ColumnType) -> Inferred:
-    missing, gone, tokens = _split_missing(coded)
-    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
-    decimal, thousands, _ = style_of(rest)
-    form = ColumnFormat(decimal=decimal, thousands=thousands)
-    values = parse_numbers(rest, form)
-    read = values.is_not_null().to_numpy()
-    if len(rest) and not read.any():
-        raise _misfit(name, kind, rest)
-    percent, currency = marks_of(rest, decimal, thousands)
-    form = replace(form, percent=percent, currency=currency, missing=tokens)
-    table = np.full(len(coded.levels) + 1, np.nan)
-    table[:-1][~gone] = values.to_numpy()
-    return Inferred(table[coded.codes], kind, form, tuple(_style_warnings(name, form, rest, counts, read)))
-
-
-def _forced_date(name: str, coded: _Coded) -> Inferred:
-    import polars as pl
-
-    missing, gone, tokens = _split_missing(coded)
-    rest, counts = coded.levels.filter(~missing), coded.counts[~gone]
-    parsed = {f: parse_dates(rest, f) for f in FORMS}
-    best = max(FORMS, key=lambda f: counts[parsed[f].is_not_null().to_numpy()].sum())
-    read = parsed[best].is_not_null().to_numpy()
-    if len(rest) and not read.any():
-        raise _misfit(name, ColumnType.DATETIME, rest)
-    full = np.full(len(coded.levels), None, dtype=object)
-    full[~gone] = parsed[best].to_list()
-    words = _recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
-    said = () if read.all() else (_mixed(name, "dates", rest, counts, read),)
-    return Inferred(words, ColumnType.DATETIME, ColumnFormat(dates=best, missing=tokens), said)
-
-
-def _forced_boolean(name: str, coded: _Coded) -> Inferred:
-    missing, _gone, tokens = _split_missing(coded)
-    levels: list[Any] = coded.levels.filter(~missing).to_list()
-    if len(levels) > 2:
-        raise _misfit(name, ColumnType.BOOLEAN, coded.levels.filter(~missing))
-    pair = truth_of(levels) if len(levels) == 2 else None
-    if pair is None:
-        ordered = sorted(levels, reverse=True)  # 1 before 0; otherwise only a rule that is the same every time
-        pair = (ordered[0] if ordered else "", ordered[1] if len(ordered) > 1 else "")
-    form = ColumnFormat(true=pair[0], false=pair[1], missing=tokens)
-    return Inferred(_words(coded, missing), ColumnType.BOOLEAN, form)
-
-
-def _misfit(name: str, kind: ColumnType, rest: pl.Series) -> DataError:
-    shown = ", ".join(repr(str(v)[:40]) for v in rest.head(3).to_list())
-    return DataError(
-        f"column {name!r} cannot be read as {kind.value}: it holds {shown}", column=name, code="validation_error"
-    )
+    return DataWarning("id_like", name, f"{name!r} identifies rows and is left out; set its type to use it")

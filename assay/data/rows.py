@@ -223,6 +223,10 @@ def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: l
 
 
 def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> np.ndarray:
+    if set(map(type, values)) <= {float, type(None)}:
+        out = np.array(values, np.float64)
+        out[np.isinf(out)] = math.nan
+        return out
     out = np.empty(len(values))
     missing = {*_CONTEXT_MISSING, *(m.strip().lower() for m in f.format.missing)}
     for i, v in enumerate(values):
@@ -255,7 +259,25 @@ def _words(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> 
         return Words.of([_date(v, i, f, warnings) for i, v in enumerate(values)])
     if f.type is ColumnType.BOOLEAN:
         return Words.of([_truth(v, f) for v in values])
+    if set(map(type, values)) <= {str, type(None)}:
+        return _texts(values, f)
     return Words.of([_word(v, f) for v in values])
+
+
+def _texts(values: Sequence[str | None], f: InputField) -> Words:
+    """As `_word` for each, looking at every distinct text once."""
+    index: dict[str | None, int] = {None: -1}
+    levels: list[str] = []
+    codes = np.empty(len(values), np.int32)
+    for i, v in enumerate(values):
+        code = index.get(v)
+        if code is None:
+            code = -1 if _word(v, f) is None else len(levels)
+            index[v] = code
+            if code >= 0:
+                levels.append(str(v))
+        codes[i] = code
+    return Words(codes, np.array(levels, dtype=object).reshape(len(levels)))
 
 
 def _word(value: Any, f: InputField) -> str | None:

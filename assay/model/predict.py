@@ -19,6 +19,7 @@ from assay.data.rows import (
     table_from_csv,
     table_from_pandas,
     table_from_rows,
+    table_from_table,
 )
 from assay.data.table import Table
 from assay.errors import DataError
@@ -163,7 +164,7 @@ def csv_lines(numbers: np.ndarray, manifest: Manifest) -> Iterator[list[str]]:
 def predict_table_file(bundle: Path, table: Path, out: Path) -> dict[str, Any]:
     """Predict a stored table into a csv file.  Returns the number of rows."""
     model = load(bundle)
-    read, _ = model.read(_columns(Table.read(table)))
+    read, _ = table_from_table(Table.read(table), model.schema)
     numbers = model.numbers(read)
     with out.open("w", newline="", encoding="utf-8") as f:
         csv.writer(f).writerows(csv_lines(numbers, model.manifest))
@@ -173,11 +174,3 @@ def predict_table_file(bundle: Path, table: Path, out: Path) -> dict[str, Any]:
 def _batches(inputs: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
     for start in range(0, n, BATCH):
         yield {name: values[start : start + BATCH] for name, values in inputs.items()}
-
-
-def _columns(table: Table) -> dict[str, Any]:
-    """A stored table as columns and rows of plain values: its types may have been guessed otherwise than the model's."""
-    from assay.data.labels import labels
-
-    texts = [labels(table, name).values() for name in table.names]
-    return {"columns": list(table.names), "data": [list(row) for row in zip(*texts, strict=True)]}

@@ -100,6 +100,8 @@ def test_a_flood_of_quoted_line_ends_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "t.csv", ReadLimits())
     (tmp_path / "u.csv").write_bytes(b'a,b\n1,"' + b"x\n" * (10 * MB) + b'"\n')
     refused(tmp_path / "u.csv", ReadLimits())
+    (tmp_path / "v.csv").write_bytes(b'a,b\n1,"' + b"1,2\n" * (5 * MB))  # even rows, were it not for the quote
+    refused(tmp_path / "v.csv", ReadLimits(), "longer than")
 
 
 def test_a_million_columns_are_refused(tmp_path: Path) -> None:

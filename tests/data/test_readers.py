@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "only white space": (b" \n\n  \r\n", "empty"),
     "only a mark": (b"\xef\xbb\xbf", "empty"),
     "header only": (b"a,b,c\n", "no row"),
+    "names of nothing": (b",,\n,,\n", "0 columns with values"),
     "one column": (b"a\n1\n2\n3\n", "only one column"),
     "NUL byte": (b"a,b\n1,2\n3,\x004\n" + b"5,6\n" * 50, "NUL byte"),
     "junk": (bytes(range(1, 256)) * 40, "not a text file"),
@@ -256,7 +257,7 @@ def frame() -> pd.DataFrame:
             "i": [1, 2, 5],
             "flag": [True, False, True],
             "word": ["x", None, "y, z"],
-            "when": pd.to_datetime(["2024-01-02 03:04:05", None, "2024-02-01 00:00:00"]),
+            "when": pd.to_datetime(pd.Series(["2024-01-02 03:04:05", None, "2024-02-01 00:00:00"])),
         }
     )
 

@@ -8,6 +8,7 @@ from app import docs
 from app.accounts import endpoints as accounts
 from app.catalog import endpoints as catalog
 from app.datasets import endpoints as datasets
+from app.datasets import upload_endpoints as uploads
 from app.health import endpoints as health
 from app.jobs import endpoints as jobs
 from app.models import endpoints as models
@@ -19,5 +20,5 @@ def include(app: FastAPI) -> None:
 
     They go flat into the application's own list: an included router is looked through once more for every request.
     """
-    for part in (datasets, jobs, models, predictions, catalog, accounts, health, docs):
+    for part in (datasets, uploads, jobs, models, predictions, catalog, accounts, health, docs):
         app.router.routes.extend(part.router.routes)

@@ -194,7 +194,7 @@ def _insert_job(store: Any, limits: Any) -> str:
         s.add(
             DatasetRow(
                 id=dataset,
-                owner="default",
+                owner="local",
                 name="bench",
                 status="ready",
                 kind="table",
@@ -212,7 +212,7 @@ def _insert_job(store: Any, limits: Any) -> str:
         "strategy": "auto",
     }
     job: str = store.create_job(
-        owner="default",
+        owner="local",
         name="bench",
         dataset_id=dataset,
         request={"dataset_id": dataset},

@@ -1,12 +1,13 @@
-"""`/v1/datasets` and `/v1/uploads`."""
+"""`/v1/datasets`."""
 
 from __future__ import annotations
 
 import functools
-from typing import Annotated, Any, Literal
+from contextlib import closing
+from typing import Annotated, Literal
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
@@ -14,9 +15,10 @@ from starlette.responses import Response
 from app import answers, etag
 from app.datasets import repository as rows
 from app.datasets import service
+from app.datasets.fetch import fetch
 from app.datasets.formats import format_of
 from app.datasets.preview import preview as read_preview
-from app.datasets.receive import append_body, store_body, store_multipart
+from app.datasets.receive import store_body, store_multipart
 from app.datasets.schemas import (
     Dataset,
     DatasetFromUpload,
@@ -25,8 +27,6 @@ from app.datasets.schemas import (
     Profile,
     SchemaPut,
     SchemaShape,
-    Upload,
-    UploadPost,
 )
 from app.db.engine import transaction
 from app.deps import Caller, Live, record_answer
@@ -40,7 +40,6 @@ from app.schemas import Page
 
 router = APIRouter(route_class=Route, tags=["datasets"])
 DatasetId = Annotated[str, Path(description="`ds_...`", examples=["ds_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])]
-UploadId = Annotated[str, Path(description="`upl_...`", examples=["upl_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])]
 Status = Literal["validating", "ready", "failed"]
 
 _BODY = body(
@@ -61,7 +60,8 @@ _BODY = body(
             "example": {"name": "churn", "upload_id": "upl_0198d3f0c2a97c3f8a51f0a9a4d1c0de"},
         },
     },
-    description="The bytes themselves, a form with the part `file`, or `{name, upload_id}` of a finished upload.",
+    description="The bytes themselves, a form with the part `file`, `{name, upload_id}` of a finished upload, or "
+    "`{name, url}` at a host the operator allows.",
 )
 
 
@@ -76,6 +76,7 @@ _BODY = body(
         "dataset_too_large",
         "dataset_not_ready",
         "source_not_allowed",
+        "source_unreachable",
         "not_found",
         "gone",
         "idempotency_key_reused",
@@ -141,25 +142,28 @@ async def _from_upload(request: Request, services: Live, caller: Caller, name: s
         faults = [Fault("/" + "/".join(map(str, e["loc"])), e["type"], e["msg"]) for e in error.errors()]
         hint = "send {name, upload_id}, or the dataset itself with ?format=json"
         raise ApiError("validation_error", f"{faults[0].pointer}: {faults[0].message}; {hint}", errors=faults) from None
-    if asked.url is not None:
-        raise ApiError(
-            "source_not_allowed", "this server does not fetch datasets from addresses; send the bytes themselves"
-        )
-    if asked.upload_id is None:
-        fault = Fault("/upload_id", "missing", "is needed and missing")
-        raise ApiError("validation_error", "/upload_id: is needed and missing", errors=[fault])
-    upload_id = asked.upload_id
+    if (asked.upload_id is None) == (asked.url is None):
+        text = "is needed" if asked.upload_id is None else "and url exclude each other"
+        raise ApiError("validation_error", f"/upload_id: {text}", errors=[Fault("/upload_id", "missing", text)])
 
     def make() -> Response:
-        upload, blob = service.finished_upload(services, caller, upload_id)
+        if asked.url is not None:
+            with closing(
+                fetch(asked.url, services.settings.import_hosts, services.settings.max_upload_bytes)
+            ) as source:
+                kind, format = source.content_type, format_of(asked.format, source.content_type)
+                filename, blob = asked.url.partition("?")[0], services.storage.put(source.pieces())
+        else:
+            upload, blob = service.finished_upload(services, caller, asked.upload_id or "")
+            kind, filename, format = "", upload.filename, format_of(asked.format, "")
         return service.create(
             services,
             caller,
             blob,
             name=asked.name or name,
-            filename=upload.filename,
-            format=format_of(asked.format, ""),
-            media_type=None,
+            filename=filename,
+            format=format,
+            media_type=kind,
             record=functools.partial(record_answer, request),
         )
 
@@ -301,103 +305,3 @@ def get_content(request: Request, services: Live, caller: Caller, dataset_id: Da
         filename=row.filename or row.name,
         read=functools.partial(services.storage.open_range, row.content_blob),
     )
-
-
-# -- uploads ----------------------------------------------------------------------------------------------------------
-
-
-@router.post(
-    "/v1/uploads",
-    status_code=201,
-    summary="Begin a resumable upload",
-    responses=described(
-        Upload,
-        "validation_error",
-        "dataset_too_large",
-        "idempotency_key_reused",
-        "idempotency_in_progress",
-        status=201,
-        text="Send the bytes with PATCH",
-        headers={"Location": "where the bytes go", "Upload-Offset": "0"},
-    ),
-)
-def create_upload(request: Request, services: Live, caller: Caller, upload: UploadPost) -> Response:
-    return service.begin_upload(
-        services,
-        caller,
-        filename=upload.filename,
-        size=upload.size,
-        sha256=upload.sha256,
-        record=functools.partial(record_answer, request),
-    )
-
-
-@router.api_route(
-    "/v1/uploads/{upload_id}",
-    methods=["GET", "HEAD"],
-    summary="How far an upload came",
-    responses=described(
-        Upload, "not_found", headers={"Upload-Offset": "where to go on", "Upload-Length": "bytes in all"}
-    ),
-)
-def get_upload(services: Live, caller: Caller, upload_id: UploadId) -> Response:
-    row, offset = service.get_upload(services, caller, upload_id)
-    return answers.json(service.upload_json(row, offset), headers=_progress(row, offset))
-
-
-@router.patch(
-    "/v1/uploads/{upload_id}",
-    status_code=204,
-    summary="Send the next bytes",
-    responses=described(
-        None,
-        "validation_error",
-        "not_found",
-        "gone",
-        "invalid_transition",
-        "upload_offset_mismatch",
-        "checksum_mismatch",
-        "precondition_required",
-        "dataset_too_large",
-        status=204,
-        text="Stored",
-        headers={"Upload-Offset": "where to go on", "Upload-Length": "bytes in all"},
-    )
-    | {
-        400: {**problems("validation_error")[422], "description": "the sender went away; what arrived is kept"},
-        408: {**problems("validation_error")[422], "description": "the body came too slowly; what arrived is kept"},
-    },
-    openapi_extra=body({"application/octet-stream": {"schema": BINARY}}),
-)
-async def patch_upload(
-    request: Request,
-    services: Live,
-    caller: Caller,
-    upload_id: UploadId,
-    upload_offset: Annotated[
-        int | None, Header(ge=0, le=1 << 50, description="Where this chunk begins; needed.", examples=[0])
-    ] = None,
-) -> Response:
-    """The chunk must begin where the upload ends; what arrived is kept even when the connection breaks."""
-    if upload_offset is None:
-        raise ApiError("precondition_required", "say with `Upload-Offset: <bytes>` where this chunk begins")
-    row, offset = await run_in_threadpool(service.open_upload, services, caller, upload_id, upload_offset)
-    writer = await run_in_threadpool(services.storage.append, row.blob)
-    await append_body(request, writer, services.settings.upload_timeout, row.size - offset)
-    await run_in_threadpool(service.end_chunk, services, row, writer.received)
-    return Response(status_code=204, headers=_progress(row, writer.received))
-
-
-@router.delete(
-    "/v1/uploads/{upload_id}",
-    status_code=204,
-    summary="Give up an upload",
-    responses=described(None, "not_found", status=204, text="Gone"),
-)
-def delete_upload(services: Live, caller: Caller, upload_id: UploadId) -> Response:
-    service.delete_upload(services, caller, upload_id)
-    return Response(status_code=204)
-
-
-def _progress(row: Any, offset: int) -> dict[str, str]:
-    return {"Upload-Offset": str(offset), "Upload-Length": str(row.size), "Cache-Control": "no-store"}

@@ -53,7 +53,7 @@ class DatasetPatch(Body):
 
 
 class DatasetFromUpload(Body):
-    """Instead of the bytes: a finished upload."""
+    """Instead of the bytes: a finished upload, or an address at a host the operator allows."""
 
     upload_id: Annotated[str, StringConstraints(max_length=100)] | None = None
     name: Name | None = None

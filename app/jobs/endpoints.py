@@ -79,6 +79,8 @@ async def get_job(
         "schema_mismatch",
         "not_found",
         "dataset_not_ready",
+        "quota_exceeded",
+        "rate_limited",
         "idempotency_in_progress",
         "idempotency_key_reused",
         status=202,

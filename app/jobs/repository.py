@@ -8,11 +8,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
 from app.db.tables import EventRow, JobRow, ModelRow, TrialRow, table
+from assay.search.lifecycle import ENDED
 
 _J = table(JobRow)
 _T = table(TrialRow)
 _E = table(EventRow)
 _M = table(ModelRow)
+_ENDED = sorted(ENDED)
 
 # all that the answer shows; the frozen spaces are long and never shown
 SHOWN = [c for c in _J.c if c.name not in ("spaces", "traceparent", "lane", "exhausted", "restarted_at")] + [_J.c.lane]
@@ -49,6 +51,11 @@ def queue_position(connection: Connection, row: Any) -> int:
     earlier = or_(_J.c.priority > row.priority, (_J.c.priority == row.priority) & (_J.c.id < row.id))
     ahead = select(func.count()).where(_J.c.status == "queued", _J.c.lane == row.lane, earlier)
     return int(connection.scalar(ahead) or 0) + 1
+
+
+def unfinished(connection: Connection, owner: str) -> int:
+    mine = (_J.c.owner == owner, _J.c.status.not_in(_ENDED))
+    return int(connection.scalar(select(func.count()).select_from(_J).where(*mine)) or 0)
 
 
 def revisions(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

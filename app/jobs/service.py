@@ -22,6 +22,7 @@ from assay.errors import SpecError
 from assay.search.lifecycle import ENDED
 from assay.search.plan import Limits
 
+MOST_UNFINISHED = 10_000  # jobs of one owner that have not ended: a loop gone wild must not bury the others
 # parts of the contract's request that nothing here serves yet; saying so beats ignoring them
 _UNSERVED = ("validation_dataset_id", "test_dataset_id", "warm_start_from")
 
@@ -51,6 +52,12 @@ def create(
         if present is None:
             raise not_found("dataset", dataset.id)
         check_ready(present)
+        waiting = rows.unfinished(connection, caller.owner)
+        if waiting >= MOST_UNFINISHED:
+            text = (
+                f"{waiting:,} of your jobs have not ended, and {MOST_UNFINISHED:,} may wait; cancel some or await them"
+            )
+            raise ApiError("quota_exceeded", text, headers={"Retry-After": "60"})
         job = services.store.create_job(
             owner=caller.owner,
             name=name,

@@ -66,9 +66,10 @@ def upload(api: TestClient, content: bytes = CSV, **headers: str) -> dict[str, A
     return dict(answer.json())
 
 
-def mark_ready(services: Services, dataset: str, rows: int = 500) -> None:
+def mark_ready(services: Services, dataset: str, rows: int = 500, target_classes: int = 2) -> None:
     """What a worker writes after it read the file."""
     columns = [{"name": n, "type": t, "missing": 0, "distinct": d} for n, t, d in COLUMNS]
+    columns[-1]["distinct"] = target_classes
     profile = {"n_rows": rows, "columns": [{**c, "example": None, "statistics": {}} for c in columns]}
     shown = [{**c, "example": None} for c in columns]
     claim = services.store.claim("worker-1", "cpu", 1 << 30)

@@ -115,7 +115,7 @@ def test_every_answer_has_the_shape_the_document_gives(parts: Parts, there: dict
 
 
 def test_what_is_made_has_the_shape_the_document_gives(parts: Parts, there: dict[str, str]) -> None:
-    api, _services = parts
+    api, _ = parts
     dataset = there["dataset_id"]
     row = {"rows": [person()]}
     posts: dict[str, Any] = {

@@ -213,7 +213,8 @@ def _sqlite(url: str, threads: int, json: dict[str, Any]) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table
+        if cursor.execute("PRAGMA page_count").fetchone()[0] == 0:  # counts only before the first table; later it
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # changes nothing, but waits for the write lock
         _to_wal(cursor)
         for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "temp_store = MEMORY", "cache_size = -16384"):
             cursor.execute(f"PRAGMA {pragma}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, select, union_all
 
 from app.db.tables import WorkerRow, table
 from app.store_sql import chores
@@ -37,8 +37,10 @@ _SLOTS = select(func.coalesce(func.sum(workers.c.slots), 0)).where(*_alive).scal
 _mine = (chores.chores.c.kind == "build", chores.chores.c.ref == jobs.c.id)
 _BUILDS = select(func.count()).select_from(chores.chores).where(*_mine).scalar_subquery()
 _JOB = select(*_CHANGING, _SLOTS.label("slots"), _BUILDS.label("n_builds")).where(jobs.c.id == bindparam("the_job"))
-_TRIALS = select(*VALUES).where(
-    trials.c.job_id == bindparam("the_job"), or_(trials.c.changed > bindparam("known"), IS_OPEN)
+# two searches of two indexes; as one search with OR, SQLite reads every trial of the job
+_TRIALS = union_all(
+    select(*VALUES).where(trials.c.job_id == bindparam("the_job"), trials.c.changed > bindparam("known")),
+    select(*VALUES).where(trials.c.job_id == bindparam("the_job"), IS_OPEN),
 )
 
 
@@ -55,11 +57,12 @@ class _Frozen:
 
 @dataclass(frozen=True)
 class _Known:
-    """A job as of `revision`: its frozen part, the trials that had ended by then, by number, and its builds."""
+    """A job as of `revision`: its frozen part, the trials that had ended by then, and its builds."""
 
     frozen: _Frozen
     revision: int
-    ended: Mapping[int, Trial]
+    ended: tuple[Trial, ...]  # by number
+    numbers: frozenset[int]  # of those
     builds: tuple[Build, ...]
 
 
@@ -86,14 +89,15 @@ class Snapshots:
         with self._lock:
             known = self._known.get(job)
         if known is None:
-            known = _Known(_frozen(connection, job), -1, {}, ())
+            known = _Known(_frozen(connection, job), -1, (), frozenset(), ())
         found = connection.execute(_TRIALS, {"the_job": job, "known": known.revision})
-        fresh = {r.number: trial_of(r) for r in found}
-        everything = {**fresh, **known.ended}  # what another thread already saw ending stays ended
+        # what another thread already saw ending stays ended
+        unknown = {r.number: r for r in found if r.number not in known.numbers}
+        fresh = [trial_of(unknown[number]) for number in sorted(unknown)]
         builds = known.builds
         if len(builds) != row.n_builds or any(b.status not in ("done", "failed") for b in builds):
             builds = chores.builds(connection, job)
-        self._learn(job, known, row.revision, everything, builds)
+        self._learn(job, known, row.revision, fresh, builds)
         active = 0.0 if row.active_since is None else (now - row.active_since).total_seconds()
         frozen = known.frozen
         return JobSnapshot(
@@ -104,7 +108,7 @@ class Snapshots:
             strategy=frozen.strategy,
             limits=limits_of(row.limits),
             spaces=frozen.spaces,
-            trials=tuple(everything[number] for number in sorted(everything)),
+            trials=_merged(known.ended, fresh),
             builds=builds,
             elapsed=row.active_seconds + max(0.0, active),
             slots=max(1, int(row.slots)),
@@ -119,12 +123,12 @@ class Snapshots:
         with self._lock:
             self._known.pop(job, None)
 
-    def _learn(
-        self, job: str, known: _Known, revision: int, trials: Mapping[int, Trial], builds: tuple[Build, ...]
-    ) -> None:
-        ended = known.ended
-        new = {n: t for n, t in trials.items() if t.ended and n not in ended}
-        known = _Known(known.frozen, max(revision, known.revision), {**ended, **new} if new else ended, builds)
+    def _learn(self, job: str, known: _Known, revision: int, fresh: Sequence[Trial], builds: tuple[Build, ...]) -> None:
+        ended, numbers = known.ended, known.numbers
+        new = [t for t in fresh if t.ended]
+        if new:
+            ended, numbers = _merged(ended, new), numbers.union(map(_number, new))
+        known = _Known(known.frozen, max(revision, known.revision), ended, numbers, builds)
         with self._lock:
             other = self._known.get(job)
             if other is None or other.revision <= known.revision:
@@ -134,12 +138,24 @@ class Snapshots:
                 self._known.popitem(last=False)
 
 
+def _merged(old: tuple[Trial, ...], new: Sequence[Trial]) -> tuple[Trial, ...]:
+    """Both, by number; each is sorted already."""
+    together = (*old, *new)
+    return together if not old or not new or old[-1].number < new[0].number else tuple(sorted(together, key=_number))
+
+
+def _number(trial: Trial) -> int:
+    return trial.number
+
+
 def limits_of(stored: Mapping[str, Any]) -> Limits:
     return Limits(**{name: value for name, value in stored.items() if name in _LIMITS})
 
 
 def _frozen(connection: Connection, job: str) -> _Frozen:
-    row = connection.execute(select(jobs.c.seed, jobs.c.resolved, jobs.c.spaces).where(jobs.c.id == job)).one()
+    row = connection.execute(select(jobs.c.seed, jobs.c.resolved, jobs.c.spaces).where(jobs.c.id == job)).first()
+    if row is None:  # deleted a moment ago
+        raise KeyError(job)
     resolved = row.resolved
     facts = {
         "kind": resolved.get("kind", ""),

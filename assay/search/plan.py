@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,7 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
     if job.status is JobStatus.FINISHING:
         return StopReason.FINISHED_BY_USER
     target = limits.target_score
-    if target is not None and any(t.score is not None and t.score >= target for t in job.completed):
+    if target is not None and any(_score(t) >= target for t in job.completed):
         return StopReason.TARGET_SCORE
     if search_seconds_left(job) <= 0:
         return StopReason.TIME_LIMIT
@@ -196,5 +197,10 @@ def _since_best(job: JobSnapshot) -> int:
     completed = [t for t in job.completed if t.number >= job.restarted_at]
     if not completed:
         return 0
-    best = max(job.completed, key=lambda t: (t.score if t.score is not None else float("-inf"), -t.number))
+    best = max(job.completed, key=lambda t: (_score(t), -t.number))
     return sum(t.number > best.number for t in completed)
+
+
+def _score(trial: Trial) -> float:
+    """A score to compare by: one that is missing or not a number is worse than any other."""
+    return trial.score if trial.score is not None and math.isfinite(trial.score) else -math.inf

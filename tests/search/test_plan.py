@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from assay.search.lifecycle import ENDED
 from assay.search.lifecycle import JobStatus as J
 from assay.search.lifecycle import StopReason as R
 from assay.search.plan import Build, BuildModel, FinishJob, JobSnapshot, Limits, StartTrials, plan, reserve_seconds
-from assay.search.trial import Trial, TrialStatus
+from assay.search.store import InMemoryStore, Outcome, Started
+from assay.search.trial import Proposal, Trial, TrialStatus
 
 BASE = JobSnapshot(
     id="j", status=J.RUNNING, revision=1, seed=0, strategy="random", limits=Limits(time_seconds=100), spaces={},
     trials=(), builds=(), elapsed=10.0, slots=2,
 )  # fmt: skip
+NOTHING = "no trial completed within the limits; allow more time or choose simpler families"
 EARLY = Build(0, False, "done", 1, seconds=0.5)
 
 
@@ -72,6 +77,129 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("cancel: nothing to deliver", {"status": J.CANCELLING, "trials": trials("s")}, [FinishJob(J.CANCELLED)]),
     ("pause: wait for running work", {"status": J.PAUSING, "trials": trials("r")}, []),
     ("pause: queued work may wait", {"status": J.PAUSING, "trials": trials("c", "q")}, [FinishJob(J.PAUSED)]),
+    (
+        "the first model is being built: the search goes on beside it",
+        {"trials": trials("c"), "builds": (Build(0, False, "running", 1),)},
+        [StartTrials(2)],
+    ),
+    (
+        "time is up: the first model is still being built",
+        {"elapsed": 99.0, "trials": trials("c"), "builds": (Build(0, False, "queued", 1),)},
+        [],
+    ),
+    (
+        "the first model failed: no second try before the end",
+        {"trials": trials("c", "r", "r"), "builds": (Build(0, False, "failed", 1),)},
+        [],
+    ),
+    (
+        "more completed since the last final build: build again",
+        {"limits": Limits(trials=3), "trials": trials("c", "c", "f"), "builds": (Build(0, True, "done", 1),)},
+        [BuildModel(True)],
+    ),
+    (
+        "reopened with limits it has reached already: ends where it was",
+        {"status": J.QUEUED, "elapsed": 99.0, "trials": trials("c"), "builds": (Build(0, True, "done", 1),)},
+        [FinishJob(J.SUCCEEDED, R.TIME_LIMIT)],
+    ),
+    (
+        "every build failed",
+        {"elapsed": 99.0, "trials": trials("c"), "builds": (Build(0, True, "failed", 1),)},
+        [FinishJob(J.FAILED, R.TIME_LIMIT, "the model could not be built; see the job's events")],
+    ),
+    (
+        "no time limit, no end by time",
+        {"limits": Limits(time_seconds=None, trials=50), "elapsed": 1e9, "trials": trials("r", "r")},
+        [],
+    ),
+    ("more running than slots now: wait", {"slots": 1, "trials": trials("r", "r")}, []),
+    ("exhausted while trials run: wait", {"exhausted": True, "trials": trials("r")}, []),
+    (
+        "exhausted with a finite space",
+        {"exhausted": True, "trials": trials("c"), "builds": (EARLY, Build(1, True, "done", 1))},
+        [FinishJob(J.SUCCEEDED, R.SPACE_EXHAUSTED)],
+    ),
+    (
+        "a target of zero is a target",
+        {"limits": Limits(target_score=0.0), "trials": (Trial(0, "x", {}, TrialStatus.COMPLETED, score=0.0),)},
+        [BuildModel(True)],
+    ),
+    (
+        "a target below zero (an error) is not reached by a worse score",
+        {
+            "limits": Limits(target_score=-1.0, trials=1),
+            "trials": (Trial(0, "x", {}, TrialStatus.RUNNING),),
+        },
+        [],
+    ),
+    (
+        "a score that is not a number neither reaches a target nor is the best",
+        {
+            "limits": Limits(target_score=0.4, patience_trials=2, concurrent_trials=1),
+            "trials": (
+                Trial(0, "x", {}, TrialStatus.COMPLETED, score=0.3),
+                Trial(1, "x", {}, TrialStatus.COMPLETED, score=float("nan")),
+                Trial(2, "x", {}, TrialStatus.RUNNING),
+            ),
+            "builds": (EARLY,),
+        },
+        [],
+    ),
+    (
+        "patience counts completed trials alone",
+        {"limits": Limits(patience_trials=2), "trials": trials("C", "c", "f", "s", "r"), "builds": (EARLY,)},
+        [StartTrials(1)],
+    ),
+    (
+        "patience starts anew on a reopened job",
+        {
+            "limits": Limits(patience_trials=2),
+            "trials": trials("C", "c", "c", "c", "r"),
+            "builds": (EARLY,),
+            "restarted_at": 3,
+        },
+        [StartTrials(1)],
+    ),
+    (
+        "patience ends a reopened job that found nothing better",
+        {
+            "limits": Limits(patience_trials=2),
+            "trials": trials("C", "c", "c", "c", "c"),
+            "builds": (EARLY,),
+            "restarted_at": 3,
+        },
+        [BuildModel(True)],
+    ),
+    ("finish without any trial", {"status": J.FINISHING}, [FinishJob(J.FAILED, R.FINISHED_BY_USER, NOTHING)]),
+    ("finish: wait for the work to stop", {"status": J.FINISHING, "trials": trials("c", "r")}, []),
+    (
+        "finish: built",
+        {"status": J.FINISHING, "trials": trials("c"), "builds": (Build(0, True, "done", 1),)},
+        [FinishJob(J.SUCCEEDED, R.FINISHED_BY_USER)],
+    ),
+    (
+        "cancel: the model could not be built, cancelled all the same",
+        {"status": J.CANCELLING, "trials": trials("c"), "builds": (Build(0, True, "failed", 1),)},
+        [FinishJob(J.CANCELLED)],
+    ),
+    (
+        "cancel after the target was reached",
+        {
+            "status": J.CANCELLING,
+            "limits": Limits(target_score=0.1),
+            "trials": trials("C"),
+            "builds": (Build(0, True, "done", 1),),
+        },
+        [FinishJob(J.CANCELLED)],
+    ),
+    (
+        "pause: wait for a build",
+        {"status": J.PAUSING, "trials": trials("c"), "builds": (Build(0, False, "running", 1),)},
+        [],
+    ),
+    ("pause beats a limit that is reached", {"status": J.PAUSING, "elapsed": 1e9}, [FinishJob(J.PAUSED)]),
+    ("failed jobs rest", {"status": J.FAILED}, []),
+    ("cancelled jobs rest", {"status": J.CANCELLED, "trials": trials("c")}, []),
     ("paused jobs rest", {"status": J.PAUSED, "trials": trials("q")}, []),
     ("ended jobs rest", {"status": J.SUCCEEDED, "trials": trials("c")}, []),
 ]
@@ -94,3 +222,58 @@ def test_the_reserve_grows_with_what_a_build_took_and_stays_below_a_third() -> N
     assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=2.0),))) == pytest.approx(8.0)
     assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=500.0),))) == pytest.approx(100 / 3)
     assert reserve_seconds(replace(BASE, limits=Limits(time_seconds=None, trials=1))) == 0.0
+
+
+def test_the_limit_on_trials_leaves_room_for_those_that_failed_to_start() -> None:
+    job = replace(BASE, limits=Limits(trials=5), slots=8, trials=trials("f", "s", "r"))
+    assert plan(job) == [StartTrials(2)]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_job_comes_to_its_end(seed: int) -> None:
+    """Random workers, failures, verbs and clocks: the plan never stalls, never overspends, and delivers what it can."""
+    rng = random.Random(seed)
+    now = 0.0
+    store = InMemoryStore(lambda: now)
+    limits = Limits(
+        time_seconds=rng.choice([None, 30.0]), trials=rng.choice([4, 9]), patience_trials=rng.choice([None, 3]),
+        target_score=rng.choice([None, 0.9]), concurrent_trials=rng.choice([None, 1]),
+    )  # fmt: skip
+    store.add(replace(BASE, status=J.QUEUED, limits=limits, slots=rng.choice([1, 3]), elapsed=0.0))
+    for _ in range(300):
+        snapshot = store.snapshot("j")
+        if snapshot.status in ENDED:
+            break
+        now += rng.choice([0.1, 1.0])
+        decided = []
+        for action in plan(snapshot):
+            if isinstance(action, StartTrials):
+                assert len(snapshot.open) + action.n <= min(snapshot.slots, limits.concurrent_trials or 9)
+                assert len(snapshot.trials) + action.n <= (limits.trials or 0)
+                proposals = (Proposal("x", {}),) * (0 if rng.random() < 0.02 else action.n)
+                decided.append(Started(proposals, "random"))
+            else:
+                decided.append(action)
+        assert store.apply("j", snapshot.revision, decided)
+        if rng.random() < 0.03 and store.snapshot("j").status not in ENDED:
+            with suppress(ValueError):
+                store.request("j", rng.choice(["pause", "cancel", "finish"]))
+        if store.snapshot("j").status is J.PAUSED:
+            store.request("j", "resume")
+        claim = store.claim("w", "cpu", 0)
+        if claim is None:
+            continue
+        if not store.renew(claim) or rng.random() < 0.1:
+            store.release(claim)
+        elif claim.kind == "build":
+            store.finish_build(claim, "m", 0.5, None if rng.random() < 0.8 else {"code": "internal"})
+        else:
+            kind = rng.choice([TrialStatus.COMPLETED] * 3 + [TrialStatus.FAILED, TrialStatus.STOPPED])
+            store.finish(claim, Outcome(kind, score=rng.random() if kind is TrialStatus.COMPLETED else None))
+    ended = store.snapshot("j")
+    assert ended.status in ENDED
+    assert not ended.open
+    assert all(b.status in ("done", "failed") for b in ended.builds)
+    if ended.completed:
+        assert any(b.final and b.after_trials == len(ended.completed) for b in ended.builds)
+    assert (ended.status is J.SUCCEEDED) <= any(b.status == "done" for b in ended.builds)

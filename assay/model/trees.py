@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.model.graph import ML, Scope
 
-BLOCK = 400  # trees a node adds up in float32; more are summed block by block, which loses fewer digits
+BLOCK = 200  # trees a node adds up in float32; more are summed block by block, which loses fewer digits
 LEAF, BRANCH_LEQ = 0, 1  # codes of `nodes_modes`, spelled out by `assay.model.graph.encode`
 
 

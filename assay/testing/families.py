@@ -14,6 +14,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ from assay.testing.context import ToyContext
 from assay.testing.toy import Toy, toys
 
 TOLERANCE = 1e-5
-FEW_STEPS = 30  # of a fit whose quality does not matter
+FEW_STEPS = 30  # of a fit that should have learned a little
+LEAST_STEPS = 12  # of a fit whose quality does not matter
 ENOUGH_STEPS = 200  # to beat the constant predictor
 RANDOM_CONFIGS = 6
 
@@ -39,6 +41,8 @@ session = onnxruntime.InferenceSession(sys.argv[1])
 rows = numpy.load(sys.argv[2])
 numpy.save(sys.argv[3], session.run(None, {session.get_inputs()[0].name: rows})[0])
 """
+
+_FITTED: dict[tuple[str, str, str], tuple[Split, Predictor]] = {}
 
 
 class FamilySuite:
@@ -96,14 +100,13 @@ class FamilySuite:
 
     def test_random_configurations_fit_and_export(self, family: Family) -> None:
         space, rng = space_of(family), np.random.default_rng(3)
-        for toy in self.toys(family):
-            for _ in range(RANDOM_CONFIGS):
-                config = build(family.Config, space.sample(rng))
-                split = toy.split(family.recipe(config))
-                predictor = family.fit(config, split, self.short(family, config))
-                prediction = self.checked(predictor, split, split.x_valid)
-                answer = run_graph(predictor.to_onnx("x"), split.x_valid)
-                np.testing.assert_allclose(answer, prediction, TOLERANCE, TOLERANCE, err_msg=str(config))
+        for _, toy in zip(range(RANDOM_CONFIGS), cycle(self.toys(family)), strict=False):
+            config = build(family.Config, space.sample(rng))
+            split = toy.split(family.recipe(config))
+            predictor = family.fit(config, split, self.short(family, config, most=LEAST_STEPS))
+            prediction = self.checked(predictor, split, split.x_valid)
+            answer = run_graph(predictor.to_onnx("x"), split.x_valid)
+            np.testing.assert_allclose(answer, prediction, TOLERANCE, TOLERANCE, err_msg=str(config))
 
     def test_one_row_predicts_as_in_a_batch(self, family: Family) -> None:
         for _, split, predictor in self.fitted(family):
@@ -146,7 +149,7 @@ class FamilySuite:
         for toy in self.toys(family):
             config = family.Config()
             split = toy.split(family.recipe(config))
-            contexts = [self.short(family, config, seed=5) for _ in range(2)]
+            contexts = [self.short(family, config, seed=5, most=LEAST_STEPS) for _ in range(2)]
             first, second = (family.fit(config, split, ctx).predict(split.x_valid) for ctx in contexts)
             assert contexts[0].reports == contexts[1].reports
             np.testing.assert_array_equal(first, second)
@@ -154,7 +157,7 @@ class FamilySuite:
     def test_reports_count_upwards_within_the_allowed_steps(self, family: Family) -> None:
         for toy in self.toys(family):
             config = family.Config()
-            ctx = self.short(family, config)
+            ctx = self.short(family, config, most=LEAST_STEPS)
             family.fit(config, toy.split(family.recipe(config)), ctx)
             steps = [step for step, _ in ctx.reports]
             assert steps == sorted(set(steps)) and all(1 <= s <= ctx.max_steps for s in steps)
@@ -237,8 +240,8 @@ class FamilySuite:
             split = toy.split(family.recipe(config))
             half = np.arange(len(split.y) * 2 // 3)
             folds = [split, dataclasses.replace(split, x=split.x[half], y=split.y[half])]
-            together = family.fit_folds(config, folds, self.short(family, config))
-            alone = [family.fit_folds(config, [f], self.short(family, config))[0] for f in folds]
+            together = family.fit_folds(config, folds, self.short(family, config, most=LEAST_STEPS))
+            alone = [family.fit_folds(config, [f], self.short(family, config, most=LEAST_STEPS))[0] for f in folds]
             for fold, a, b in zip(folds, together, alone, strict=True):
                 loss_a, loss_b = (toy.loss(fold, p.predict(fold.x_valid)) for p in (a, b))
                 assert loss_a == pytest.approx(loss_b, rel=0.1), "folds trained together drift from folds trained alone"
@@ -251,18 +254,21 @@ class FamilySuite:
         assert found, f"no toy data for {sorted(family.tasks)}; call assay.testing.toy.register for one of them"
         return found
 
-    def short(self, family: Family, config: Any, seed: int = 0) -> ToyContext:
-        """A context for a fit whose quality does not matter."""
-        return ToyContext(seed=seed, max_steps=min(family.steps(config), FEW_STEPS))
+    def short(self, family: Family, config: Any, seed: int = 0, most: int = FEW_STEPS) -> ToyContext:
+        """A context for a quick fit."""
+        return ToyContext(seed=seed, max_steps=min(family.steps(config), most))
 
     def fit(self, family: Family, config: Any, split: Split) -> Predictor:
         return family.fit(config, split, self.short(family, config))
 
     def fitted(self, family: Family) -> Iterator[tuple[Toy, Split, Predictor]]:
-        """The default configuration, fitted briefly on every toy."""
+        """The default configuration, fitted briefly on every toy, once for all tests of the suite that only look."""
         for toy in self.toys(family):
-            split = toy.split(family.recipe(family.Config()))
-            yield toy, split, self.fit(family, family.Config(), split)
+            key = (type(self).__qualname__, family.name, toy.name)
+            if key not in _FITTED:
+                split = toy.split(family.recipe(family.Config()))
+                _FITTED[key] = split, self.fit(family, family.Config(), split)
+            yield toy, *_FITTED[key]
 
     def checked(self, predictor: Predictor, split: Split, x: np.ndarray) -> np.ndarray:
         """A prediction, once its shape and range are right."""

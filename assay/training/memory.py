@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from assay.families import Cost, Shape
 from assay.nn.net import Net
+from assay.training.feed import batch_size
 
 PROCESS_BYTES = 300_000_000  # Python with torch loaded
 _BUFFERS = 9  # parameters, gradients, two moments, best snapshot, three kept copies, one scratch: all of them float32
@@ -33,7 +34,7 @@ def net_cost(net: Net, shape: Shape, batch: int, epochs: int, answers: int = 1) 
     Measured with five folds at once on a shared core: 0.2 ms a step and member, 20 GFLOP/s, 20 passes over the buffers.
     """
     n_params = net.layout.size
-    batch = min(batch, max(1, shape.n_rows))
+    batch = batch_size(batch, shape.n_rows)
     steps = epochs * (shape.n_rows / batch + 0.5)
     seconds = steps * (2e-4 + 6.0 * answers * batch * n_params / 2e10 + n_params * 1e-8)
     host = member_bytes(n_params, batch, net.activations_per_row) + table_bytes(shape.n_rows, shape.n_features)

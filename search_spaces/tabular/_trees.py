@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from assay.errors import TrialStopped
-from assay.families import Predictor, Split, TrialContext
+from assay.families import Predictor, Shape, Split, TrialContext
 from assay.model.graph import Graph, Scope
 from assay.model.trees import Forest, Tree, add_forest
 from search_spaces.tabular._answers import Classes, constant_answer, loss
@@ -120,10 +120,15 @@ def max_leaves(n_rows: int) -> int:
     return int(min(MAX_LEAVES, max(8, n_rows // 2)))
 
 
-def forest_seconds(n_rows: int, n_features: int, max_features: float | str, n_trees: int, per_cell: float) -> float:
-    """Seconds to grow: rows x log2(rows) x columns tried at a split, times `per_cell` measured for the family."""
+def forest_seconds(shape: Shape, max_features: float | str, n_trees: int, per_cell: float) -> float:
+    """Seconds to grow: rows x log2(rows) x columns tried at a split, times `per_cell` measured for the family.
+
+    Measured on one core, 500 to 20,000 rows x 20 to 150 columns of distinct values; repeated values are quicker.
+    """
+    n_rows, n_features = shape.n_rows, shape.n_features
     tried = np.sqrt(n_features) if max_features == "sqrt" else max(1.0, float(max_features) * n_features)
-    return float(n_trees * (2e-3 + per_cell * n_rows * np.log2(n_rows + 2) * tried))
+    classes = 1.0 + 0.1 * max(0, shape.n_classes - 2)
+    return float(n_trees * (2e-3 + per_cell * n_rows * np.log2(n_rows + 2) * tried * classes))
 
 
 def forest_bytes(n_rows: int, n_features: int, n_classes: int, n_trees: int) -> int:

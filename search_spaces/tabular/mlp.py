@@ -26,12 +26,12 @@ class MlpConfig:
     """Two learning rates, because plain gradient steps want a hundred times what adaptive ones want."""
 
     optimizer: Annotated[str, Choice("sgd", "momentum", "nesterov", "adam", "adamw", "adagrad", "rmsprop")] = "adamw"
-    learning_rate: Annotated[float, Float(2e-4, 3e-2, log=True), When("optimizer", *_ADAPTIVE)] = 3e-3
+    learning_rate: Annotated[float, Float(2e-4, 3e-2, log=True), When("optimizer", *_ADAPTIVE)] = 5e-3
     sgd_learning_rate: Annotated[float, Float(3e-3, 0.5, log=True), When("optimizer", *_GRADIENT)] = 0.05
     momentum: Annotated[float, Float(0.5, 0.98), When("optimizer", "momentum", "nesterov")] = 0.9
     beta2: Annotated[float, Float(0.9, 0.999), When("optimizer", *_ADAPTIVE)] = 0.99
     eps: Annotated[float, Float(1e-10, 1e-6, log=True), When("optimizer", *_ADAPTIVE, "adagrad")] = 1e-8
-    weight_decay: Annotated[float, Float(1e-4, 1.0, log=True), When("optimizer", "adamw")] = 0.02
+    weight_decay: Annotated[float, Float(1e-4, 1.0, log=True), When("optimizer", "adamw")] = 0.1
     l2: Annotated[float, Float(1e-7, 1e-2, log=True), When("optimizer", "adam", "rmsprop", *_GRADIENT)] = 1e-5
     schedule: Annotated[str, Choice("constant", "cosine", "one_cycle", "linear", "exponential", "step", "coslog4")] = (
         "one_cycle"
@@ -42,12 +42,12 @@ class MlpConfig:
     delta: Annotated[float, Float(0.1, 3.0, log=True), When("regression_loss", "huber")] = 1.0
     width: Annotated[int, Choice(32, 64, 128, 256)] = 128
     depth: Annotated[int, Int(1, 4)] = 2
-    activation: Annotated[str, Choice("relu", "gelu", "silu")] = "silu"
-    dropout: Annotated[float, Float(0.0, 0.5)] = 0.1
+    activation: Annotated[str, Choice("relu", "gelu", "silu")] = "relu"
+    dropout: Annotated[float, Float(0.0, 0.5)] = 0.2
     batch_size: Annotated[int, Choice(64, 128, 256, 512)] = 128
     epochs: Annotated[int, Int(10, 200, log=True)] = 50
     patience: Annotated[int, Int(5, 40)] = 15
-    numbers: Annotated[str, Choice("standard", "quantile", "robust")] = "quantile"
+    numbers: Annotated[str, Choice("standard", "quantile", "robust")] = "standard"
 
 
 class Mlp:

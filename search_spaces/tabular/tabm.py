@@ -29,14 +29,14 @@ class TabmConfig:
     learning_rate: Annotated[float, Float(5e-4, 1e-2, log=True)] = 3e-3
     weight_decay: Annotated[float, Float(1e-4, 0.3, log=True)] = 0.01
     dropout: Annotated[float, Float(0.0, 0.5)] = 0.1
-    answers: Annotated[int, Choice(4, 8, 16, 32)] = 8
-    width: Annotated[int, Choice(64, 128, 256, 512)] = 128
-    depth: Annotated[int, Int(1, 4)] = 2
+    answers: Annotated[int, Choice(4, 8, 16)] = 8
+    width: Annotated[int, Choice(64, 128, 256)] = 128
+    depth: Annotated[int, Int(1, 3)] = 2
     schedule: Annotated[str, Choice("constant", "cosine", "one_cycle")] = "one_cycle"
     batch_size: Annotated[int, Choice(32, 64, 128, 256)] = 128
     epochs: Annotated[int, Int(20, 150, log=True)] = 60
     patience: Annotated[int, Int(8, 32)] = 16
-    numbers: Annotated[str, Choice("standard", "quantile", "robust")] = "quantile"
+    numbers: Annotated[str, Choice("standard", "quantile", "robust")] = "standard"
 
 
 class Tabm:
@@ -45,7 +45,8 @@ class Tabm:
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = TabmConfig
     reference: ClassVar[str] = (
-        "Gorishniy, Kotelnikov, Babenko, TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling, ICLR 2025"
+        "Gorishniy, Kotelnikov, Babenko, TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling, "
+        "ICLR 2025"
     )
 
     def recipe(self, config: TabmConfig) -> Recipe:

@@ -172,7 +172,7 @@ def test_every_row_of_a_member_comes_up_in_an_epoch_and_no_other_row_does() -> N
 
 
 def test_folds_that_differ_by_a_row_get_the_same_batch_size() -> None:
-    assert [batch_size(128, n) for n in (1, 2, 79, 80, 127, 128, 5000)] == [1, 2, 64, 64, 64, 128, 128]
+    assert [batch_size(128, n) for n in (1, 12, 127, 128, 255, 256, 5000)] == [1, 8, 8, 16, 16, 32, 128]
 
 
 def test_a_member_that_diverges_is_marked_and_the_others_train_on() -> None:

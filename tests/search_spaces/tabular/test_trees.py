@@ -55,7 +55,7 @@ def test_many_trees_are_summed_in_blocks_without_losing_digits() -> None:
     trees = tuple(stump(0.0, 0.1, -0.1, missing_left=True, output=i % 2) for i in range(n))
     got = answer(Forest(trees, np.array([1.0, 2.0])), np.array([[-1.0]], dtype=np.float32))
     expected = [1.0 + 0.1 * ((n + 1) // 2), 2.0 + 0.1 * (n // 2)]
-    np.testing.assert_allclose(got[0], expected, rtol=5e-6)
+    np.testing.assert_allclose(got[0], expected, rtol=2e-6)
 
 
 def test_a_forest_of_leaves_and_an_empty_forest_answer_constants() -> None:

@@ -16,12 +16,45 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
-from assay.data.prepare import Recipe
+from assay.data.table import Table
 from assay.model.graph import Graph
 from assay.space import Space
 
 GROUP = "assay.families"
 log = logging.getLogger(__name__)
+
+
+class Prepares(Protocol):
+    """A fitted way from raw columns to what a family trains on.  `assay.data.prepare.Preparation` is the usual one."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns it reads."""
+        ...
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """int64 (d,): for every prepared column the position of its raw column; None where that means nothing."""
+        ...
+
+    def transform(self, table: Table) -> np.ndarray: ...
+
+    def to_onnx(self, inputs: Mapping[str, str]) -> Graph:
+        """The same as nodes.  inputs: the value of each raw column, or of what its front makes of it."""
+        ...
+
+
+class Wish(Protocol):
+    """How a family wants raw columns prepared, as a hashable value: equal wishes share one fitted preparation.
+
+    `assay.data.prepare.Recipe` is the one for tables.
+    """
+
+    def fit(
+        self, table: Table, y: np.ndarray, target: Target, seed: int, weight: np.ndarray | None = None
+    ) -> tuple[Prepares, np.ndarray]:
+        """Fit on the training rows of a fold; returns the preparation and what the family trains on."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -31,6 +64,7 @@ class Target:
     kind: str
     n_classes: int = 0  # 2 for binary; 0 for regression
     metric: str = ""  # public name of the job's metric, for families that can optimise or stop on it
+    n_targets: int = 1  # of a regression
 
     @property
     def is_regression(self) -> bool:
@@ -39,14 +73,15 @@ class Target:
     @property
     def n_outputs(self) -> int:
         """Columns of a prediction: one per class, or one per regression target."""
-        return max(self.n_classes, 1)
+        return self.n_classes or self.n_targets
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """One fold as design matrices, all prepared on the training rows alone.
 
-    x, x_valid: float32 (n, d), (m, d).  y, y_valid: int64 class codes (n,), or float64 targets (n,) that have mean 0 and
+    x, x_valid: float32 (n, d), (m, d); what else a family's wish makes (pictures, token ids) has the rows first, too.
+    y, y_valid: int64 class codes (n,), or float64 targets (n,) that have mean 0 and
     deviation 1 on the training rows (the caller scales and unscales).  weight, weight_valid: float64 (n,) or None.
     groups: for every prepared column the index of the raw column it came from, (d,) int64.
     """
@@ -127,7 +162,7 @@ class Family(Protocol):
     Config: ClassVar[type]  # frozen dataclass: annotations are the space, defaults are trial 0
     reference: ClassVar[str]  # paper or page
 
-    def recipe(self, config: Any) -> Recipe:
+    def recipe(self, config: Any) -> Wish:
         """How raw columns become this family's design matrix under this configuration."""
         ...
 

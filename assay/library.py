@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, DataError, TrialStopped
+from assay.errors import AssayError, DataError, SpecError, TrialStopped
 from assay.families import discover as families
 from assay.families import space_of
 from assay.metrics import METRICS
@@ -33,7 +33,7 @@ JOB = "fit"
 
 def fit(
     data: Any,
-    target: str,
+    target: str | None = None,
     *,
     seconds: float = 60.0,
     task: str = "auto",
@@ -48,13 +48,14 @@ def fit(
     progress: Callable[[JobSnapshot], None] | None = None,
     **task_options: Any,
 ) -> Model:
-    """Search for the best model of `target` and return it.
+    """Search for the best model of `target` (None: the task needs none, or has a usual one) and return it.
 
     data: a path (CSV, TSV, Parquet, Arrow, JSONL, XLSX; gz and zip too), a pandas DataFrame, or a `Table`.
     seconds: wall-clock budget, packaging included.  trials: a budget in trials, with which the same call gives the same
-    model.  task: "classification", "regression", or "auto": from the metric, the target's type and its distinct values.
+    model.  task: a task type (`assay.tasks.discover()`), or "auto" for classification or regression: from the metric, the
+    target's type and its distinct values.
     families, strategy, metric: as in the catalogue (`assay.families.discover()`, `assay.metrics.METRICS`).
-    task_options: `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`.
+    task_options: `targets`, `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`, `horizon`.
     progress: called with a snapshot after every trial.
 
     Raises SpecError or DataError for what the caller can mend, AssayError when no trial completed.
@@ -96,7 +97,8 @@ class _Loop:
         self.folder = folder
         self.threads = threads
         self.progress = progress
-        self.matrices: Matrices = Matrices(discover()[resolved.task].prepare(loaded.table, resolved))
+        self.task = discover()[resolved.task]
+        self.matrices: Matrices = Matrices(self.task.prepare(loaded.table, resolved))
         self.model: Model | None = None
         self.store = InMemoryStore(time.monotonic)
         used = time.monotonic() - started
@@ -139,7 +141,7 @@ class _Loop:
         return self.model
 
     def _trial(self, claim: Claim) -> None:
-        from assay.training.evaluate import Request, evaluate
+        from assay.training.evaluate import Request
 
         snapshot = self.store.snapshot(JOB)
         limit = min(search_seconds_left(snapshot), snapshot.limits.trial_seconds or float("inf"))
@@ -156,7 +158,7 @@ class _Loop:
         began = time.monotonic()
         path = self.folder / f"{claim.number}.safetensors"
         try:
-            found = evaluate(
+            found = self.task.evaluate(
                 self.matrices,
                 Request(
                     family=families()[claim.payload["family"]],
@@ -187,7 +189,7 @@ class _Loop:
         self.store.finish(claim, outcome)
 
     def _build(self, claim: Claim) -> None:
-        from assay.model.deliver import Source, deliver
+        from assay.model.deliver import Source
         from assay.model.predict import load
 
         if not claim.payload["final"]:  # nobody can fetch an early model while fit is running
@@ -204,7 +206,7 @@ class _Loop:
         formats = {name: f.to_json() for name, f in self.loaded.formats.items()}
         out = self.folder / "model"
         out.mkdir(exist_ok=True)
-        built = deliver(
+        built = self.task.deliver(
             self.matrices.problem, sources, out, ensemble=self.resolved.ensemble, info={"job_id": "", "name": "model"},
             formats=formats, seconds=reserve_seconds(snapshot) or 60.0,
         )  # fmt: skip
@@ -233,16 +235,18 @@ def _load(data: Any) -> Loaded:
     raise DataError(f"fit reads a path, a pandas DataFrame or a Table, not {type(data).__name__}")
 
 
-def _profile(loaded: Loaded, target: str) -> Any:
+def _profile(loaded: Loaded, target: str | None) -> Any:
     from assay.data.profile import profile
 
     return profile(loaded.table, target if target in loaded.table.names else None)
 
 
-def _task_type(task: str, metric: str, target: str, profile: Any) -> str:
+def _task_type(task: str, metric: str, target: str | None, profile: Any) -> str:
     """From the metric where one is named, else from the target's type and cardinality."""
     if task != "auto":
         return task
+    if target is None:
+        raise SpecError("name the target, or a task that needs none, such as task='clustering'", pointer="/task/target")
     if metric in METRICS:
         return "regression" if "regression" in METRICS[metric].kinds else "classification"
     column = next((c for c in profile.columns if c.name == target), None)

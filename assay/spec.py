@@ -117,6 +117,7 @@ class Resolved:
     time_column: str | None = None
     weight_column: str | None = None
     because: tuple[str, ...] = ()  # every choice made for the user, in words
+    options: Mapping[str, Any] = field(default_factory=dict)  # what one kind of task decides besides, JSON-able
 
     def to_json(self) -> dict[str, Any]:
         body = asdict(self)

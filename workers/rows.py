@@ -134,7 +134,7 @@ def dataset_ready(store: SqlStore, claim: Claim, found: Mapping[str, Any], table
     return store.finish_chore(
         claim,
         seconds,
-        kind="table",
+        kind=found.get("kind", "table"),
         rows=found["rows"],
         format=found["format"],
         table_blob=table.id,

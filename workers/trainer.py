@@ -50,6 +50,7 @@ PRELOAD = [
     "assay.data.profile",
     "assay.tasks.classification",
     "assay.tasks.regression",
+    "assay.tasks._supervised",
     "search_spaces",
     "workers.trainer",
 ]
@@ -115,14 +116,15 @@ class Work:
 
     def trial(self, request: dict[str, Any]) -> dict[str, Any]:
         from assay.families import discover
-        from assay.training.evaluate import Request, evaluate
+        from assay.tasks import discover as tasks
+        from assay.training.evaluate import Request
 
         family = discover().get(request["family"])
         if family is None:
             raise UserError(f"family {request['family']!r} is not installed on this worker")
         matrices = self.matrices(request["problem"])
         warnings = self.warnings(request["problem"]) if request["number"] == 0 else []
-        result = evaluate(
+        result = tasks()[matrices.problem.resolved.task].evaluate(
             matrices,
             Request(
                 family=family,
@@ -148,19 +150,24 @@ class Work:
         }
 
     def build(self, request: dict[str, Any]) -> dict[str, Any]:
-        from assay.model.deliver import Source, deliver
+        from assay.model.deliver import Source
+        from assay.tasks import discover as tasks
 
         matrices = self.matrices(request["problem"])
         sources = [Source(s["number"], s["family"], s["score"], Path(s["path"])) for s in request["sources"]]
-        return deliver(
-            matrices.problem,
-            sources,
-            Path(request["folder"]),
-            ensemble=request["ensemble"],
-            info=request["info"],
-            formats=request["formats"],
-            seconds=request["seconds"],
-        ).to_json()
+        return (
+            tasks()[matrices.problem.resolved.task]
+            .deliver(
+                matrices.problem,
+                sources,
+                Path(request["folder"]),
+                ensemble=request["ensemble"],
+                info=request["info"],
+                formats=request["formats"],
+                seconds=request["seconds"],
+            )
+            .to_json()
+        )
 
     def validate(self, request: dict[str, Any]) -> dict[str, Any]:
         from assay.data.intake import intake
@@ -180,12 +187,12 @@ class Work:
 
     def warnings(self, problem: dict[str, Any]) -> list[dict[str, Any]]:
         """What the owner of the data should know of the task, told with the first trial of a job."""
-        from assay.data.profile import about_target
         from assay.data.table import Table
+        from assay.spec import Resolved
+        from assay.tasks import discover as tasks
 
-        resolved = problem["resolved"]
-        table = Table.read(Path(problem["path"])).select([resolved["target"], *resolved["features"]])
-        told = [w.to_json() for w in about_target(table, resolved["target"], resolved["kind"])]
+        resolved = Resolved.from_json(problem["resolved"])
+        told = tasks()[resolved.task].warnings(Table.read(Path(problem["path"])), resolved)
         notes = self.matrices(problem).problem.notes
         return told + [{"code": "validation_changed", "column": None, "message": note} for note in notes]
 

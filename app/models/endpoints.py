@@ -204,12 +204,12 @@ def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: 
 
     row = service.get(services, caller, model_id)
     model, table, warnings = _read(services, row, sent, kind, MAX_ROWS)
-    numbers = model.numbers(table)
+    outputs = model.run(table)
     if wants_csv:
         out = io.StringIO(newline="")
-        csv.writer(out, lineterminator="\n").writerows(csv_lines(numbers, model.manifest))
+        csv.writer(out, lineterminator="\n").writerows(csv_lines(outputs, model.manifest))
         return Response(out.getvalue(), media_type="text/csv")
-    found = {"model_id": row.id, "predictions": told(numbers, model.manifest)}
+    found = {"model_id": row.id, "predictions": told(outputs, model.manifest)}
     return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
 
 

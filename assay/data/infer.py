@@ -176,7 +176,7 @@ def _floats(values: pl.Series) -> np.ndarray:
 
 def _as_constant(found: Inferred, text: pl.Series) -> Inferred | None:
     column = found.column
-    if isinstance(column, Words) or len(column) == 0 or not (column == column[0]).all():
+    if not isinstance(column, np.ndarray) or len(column) == 0 or not (column == column[0]).all():
         return None
     return Inferred(words_of(encode(text)), ColumnType.CONSTANT, found.format)
 
@@ -184,7 +184,12 @@ def _as_constant(found: Inferred, text: pl.Series) -> Inferred | None:
 def _is_id_number(name: str, found: Inferred, first: bool, n_columns: int) -> bool:
     """All-distinct integers under a name that says id, or a counter of rows."""
     column = found.column
-    if found.type is not ColumnType.INTEGER or isinstance(column, Words) or len(column) < 3 or np.isnan(column).any():
+    if (
+        found.type is not ColumnType.INTEGER
+        or not isinstance(column, np.ndarray)
+        or len(column) < 3
+        or np.isnan(column).any()
+    ):
         return False
     counts_rows = bool(column[0] in (0, 1) and (np.diff(column) == 1).all())
     if counts_rows:

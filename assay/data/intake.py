@@ -24,6 +24,7 @@ def intake(
     told = [w.to_json() for w in loaded.warnings]
     told += [w.to_json() for w in warnings_for(loaded.table, found, None, None) if w.to_json() not in told]
     return {
+        "kind": loaded.kind,
         "rows": found.n_rows,
         "format": loaded.dialect.format,
         "columns": [

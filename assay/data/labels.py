@@ -12,7 +12,7 @@ def labels(table: Table, name: str) -> Words:
     column = table.columns[name]
     if isinstance(column, Words):
         return column
-    values, inverse = np.unique(column, return_inverse=True)  # NaN comes last, once
+    values, inverse = np.unique(table.numbers(name), return_inverse=True)  # NaN comes last, once
     known = ~np.isnan(values)
     texts = [number_text(float(v)) for v in values[known]]
     codes = np.where(known[inverse], inverse, -1).astype(np.int32)

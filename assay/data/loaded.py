@@ -83,9 +83,10 @@ class ColumnFormat:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A file as a table."""
+    """A file as a table.  kind: what is told of it: "table", "images", "text", "series" or "detection"."""
 
     table: Table
     formats: Mapping[str, ColumnFormat]
     warnings: tuple[DataWarning, ...] = ()
     dialect: Dialect = field(default_factory=lambda: Dialect("memory"))
+    kind: str = "table"

@@ -42,6 +42,12 @@ class Recipe:
     max_onehot: int = 12
     interactions: bool = False
 
+    def fit(
+        self, table: Table, y: np.ndarray, target: TargetLike, seed: int, weight: np.ndarray | None = None
+    ) -> tuple[Preparation, np.ndarray]:
+        """See `fit` below."""
+        return fit(self, table, y, target, seed, weight)
+
 
 class TargetLike(Protocol):
     """What preparing needs to know of the target; 0 classes is regression."""

@@ -11,7 +11,7 @@ import numpy as np
 from assay.data.infer import says_id
 from assay.data.labels import labels
 from assay.data.loaded import DataWarning, Loaded
-from assay.data.table import ColumnType, Table, Words
+from assay.data.table import Blobs, ColumnType, Table, Words
 
 TOP = 20  # values shown of a column of words
 BINS = 20  # of a histogram
@@ -86,6 +86,9 @@ def _column(table: Table, name: str, whole: bool) -> ColumnProfile:
         top = [{"value": str(column.levels[i]), "count": int(counts[i])} for i in shown]
         example = top[0]["value"] if top else None
         return ColumnProfile(name, kind, len(column) - len(used), int((counts > 0).sum()), example, {"top": top})
+    if isinstance(column, Blobs):
+        missing = int(column.missing.sum())
+        return ColumnProfile(name, kind, missing, len(column) - missing)
     known = column[np.isfinite(column)]
     distinct, counts = np.unique(known, return_counts=True)
     example = _plain(known[0]) if len(known) else None
@@ -153,7 +156,7 @@ def about_target(table: Table, target: str, kind: str | None) -> list[DataWarnin
         if smallest < RARE * counts.sum() / max(1, (counts > 0).sum() / 2):
             told.append(DataWarning("imbalanced", target, f"the rarest of {c.distinct} classes has {smallest} rows"))
     for name in table.names:
-        if name != target and table.types[name] not in (ColumnType.ID, ColumnType.CONSTANT):
+        if name != target and table.types[name] not in (ColumnType.ID, ColumnType.CONSTANT, ColumnType.IMAGE):
             share = explained(table, name, target, kind == "regression")
             if share >= LEAK:
                 words = f"{name!r} alone tells {target!r} almost perfectly: make sure that it is known beforehand"
@@ -172,9 +175,11 @@ def explained(table: Table, name: str, target: str, numeric: bool) -> float:
     n = min(len(table), SAMPLE)
     rows = np.random.default_rng(0).permutation(len(table))[:n]
     column = table.columns[name]
+    if isinstance(column, Blobs):
+        return 0.0
     x = _bins(column, rows)
     goal = table.columns[target]
-    if numeric and not isinstance(goal, Words):
+    if numeric and isinstance(goal, np.ndarray):
         y = goal[rows]
         keep = np.isfinite(y)
         share = _variance(x[keep], y[keep])
@@ -251,12 +256,12 @@ def _nearest(x: np.ndarray, codes: np.ndarray) -> float:
 def _duplicates(table: Table) -> int:
     """Rows that repeat an earlier one in every column but ids."""
     names = [n for n in table.names if table.types[n] is not ColumnType.ID]
-    if not names or not len(table):
+    if not names or not len(table) or any(isinstance(c, Blobs) for c in table.columns.values()):
         return 0
     mixed = np.zeros(len(table), np.uint64)
     for i, name in enumerate(names):
         column = table.columns[name]
-        values = column.codes.astype(np.int64) if isinstance(column, Words) else np.asarray(column, np.float64)
+        values = column.codes.astype(np.int64) if isinstance(column, Words) else table.numbers(name)
         bits = (
             values.view(np.uint64)
             if values.dtype == np.int64

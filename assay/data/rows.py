@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import difflib
 import io
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.data.dateforms import parse_date
+from assay.data.fronts import Front, from_json
 from assay.data.labels import labels, number_text
 from assay.data.layout import SEPARATOR_LINE, follows_every, unique_names
 from assay.data.loaded import ColumnFormat, ReadLimits
 from assay.data.numberforms import MISSING_VALUES, MISSING_WORDS, parse_number
-from assay.data.table import Column, ColumnType, Table, Words
+from assay.data.table import Blobs, Column, ColumnType, Table, Words
 from assay.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,11 +42,14 @@ class InputField:
     required: bool = True
     example: Any = None
     format: ColumnFormat = field(default_factory=ColumnFormat)
+    front: Front | None = None
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> InputField:
         form = ColumnFormat.from_json(data.get("format") or {})
-        return InputField(data["name"], ColumnType(data["type"]), data.get("required", True), data.get("example"), form)
+        front = from_json(data["front"]) if data.get("front") else None
+        required, example = data.get("required", True), data.get("example")
+        return InputField(data["name"], ColumnType(data["type"]), required, example, form, front)
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,10 @@ class RowWarning:
         return {"row": self.row, "column": self.column, "code": self.code, "message": self.message}
 
 
-Front = tuple[Table, list[RowWarning]]
+Taken = tuple[Table, list[RowWarning]]
 
 
-def table_from_rows(rows: Sequence[Mapping[str, Any]], schema: Sequence[InputField]) -> Front:
+def table_from_rows(rows: Sequence[Mapping[str, Any]], schema: Sequence[InputField]) -> Taken:
     """Rows as JSON objects.  A column that no row has is a schema_mismatch; a cell left out is missing."""
     given: dict[str, None] = {}
     for i, row in enumerate(rows):
@@ -74,7 +79,7 @@ def table_from_rows(rows: Sequence[Mapping[str, Any]], schema: Sequence[InputFie
     return _table({f.name: [row.get(f.name) for row in rows] for f in schema}, schema, warnings)
 
 
-def table_from_columns(columns: Sequence[str], data: Sequence[Sequence[Any]], schema: Sequence[InputField]) -> Front:
+def table_from_columns(columns: Sequence[str], data: Sequence[Sequence[Any]], schema: Sequence[InputField]) -> Taken:
     """`{"columns": [...], "data": [[...], ...]}`: every row has one value a column."""
     if len(set(columns)) != len(columns):
         twice = next(c for c in columns if list(columns).count(c) > 1)
@@ -89,7 +94,7 @@ def table_from_columns(columns: Sequence[str], data: Sequence[Sequence[Any]], sc
     return _table({f.name: [row[place[f.name]] for row in data] for f in schema if f.name in place}, schema, warnings)
 
 
-def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits: ReadLimits | None = None) -> Front:
+def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits: ReadLimits | None = None) -> Taken:
     """A delimited file with a header.  One table row for every record, in order; only blank lines at the end are none.
 
     Raises DataError with the row where the number of fields is wrong.
@@ -122,7 +127,7 @@ def table_from_csv(source: bytes | Path, schema: Sequence[InputField], *, limits
     return table_from_columns(header, body, schema)
 
 
-def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Front:
+def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Taken:
     """A DataFrame, by its column names; the order of columns does not matter, that of rows is kept."""
     names = list(unique_names(str(c) for c in frame.columns)[0])
     warnings = _check(names, schema)
@@ -143,14 +148,16 @@ def table_from_pandas(frame: pd.DataFrame, schema: Sequence[InputField]) -> Fron
     return _table(columns, schema, warnings)
 
 
-def table_from_table(table: Table, schema: Sequence[InputField]) -> Front:
+def table_from_table(table: Table, schema: Sequence[InputField]) -> Taken:
     """A stored table, whose types may have been guessed otherwise than the model's.  Its numbers are numbers already."""
     warnings = _check(table.names, schema)
     columns: dict[str, Any] = {}
     for f in schema:
         if f.name in table.columns:
             column = table.columns[f.name]
-            if not isinstance(column, Words) and f.type in _NUMERIC:
+            if isinstance(column, Blobs):
+                columns[f.name] = column
+            elif not isinstance(column, Words) and f.type in _NUMERIC:
                 columns[f.name] = np.asarray(column, np.float64)
             else:
                 columns[f.name] = [v or None for v in labels(table, f.name).values().tolist()]
@@ -158,16 +165,21 @@ def table_from_table(table: Table, schema: Sequence[InputField]) -> Front:
 
 
 def feeds(table: Table, schema: Sequence[InputField]) -> dict[str, np.ndarray]:
-    """The inputs of the graph: float32 (n, 1) for numbers, object (n, 1) with "" for missing otherwise."""
-    inputs: dict[str, np.ndarray] = {}
-    for f in schema:
-        column = table.columns[f.name]
-        if isinstance(column, Words):
-            inputs[f.name] = column.values()[:, None]
-        else:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the graph bounds
-                inputs[f.name] = column.astype(np.float32)[:, None]
-    return inputs
+    """The inputs of the graph: what a column's front makes of it, else float32 (n, 1) for numbers and object (n, 1)
+    with "" for missing for words."""
+    return {f.name: feed(table.columns[f.name], f.front) for f in schema}
+
+
+def feed(column: Column, front: Front | None) -> np.ndarray:
+    """One column as an input of the graph."""
+    if front is not None:
+        return front.encode(column)
+    if isinstance(column, Words):
+        return column.values()[:, None]
+    if isinstance(column, Blobs):
+        raise TypeError("files need a front to enter a graph")
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which the graph bounds
+        return np.asarray(column.astype(np.float32)[:, None])
 
 
 def decoded(data: bytes) -> str:
@@ -206,20 +218,36 @@ def _check(given: Sequence[str], schema: Sequence[InputField], empty: bool = Fal
     return [RowWarning(None, g, "extra_column", f"{g!r} is not a column of the model and is ignored") for g in extra]
 
 
-def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: list[RowWarning]) -> Front:
+def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: list[RowWarning]) -> Taken:
     n = len(next(iter(columns.values()))) if columns else 0
     made: dict[str, Column] = {}
     for f in schema:
         values = columns.get(f.name)
         if values is None:
             values = [None] * n
-        if isinstance(values, np.ndarray):
+        if isinstance(values, np.ndarray | Blobs):
             made[f.name] = values
+        elif f.type is ColumnType.IMAGE:
+            made[f.name] = _files(values, f, warnings)
         elif f.type in _NUMERIC:
             made[f.name] = _numbers(values, f, warnings)
         else:
             made[f.name] = _words(values, f, warnings)
     return Table(made, {f.name: f.type for f in schema}), warnings
+
+
+def _files(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> Blobs:
+    """Bytes as they are, text as base64 (a data: URL too)."""
+    found: list[bytes | None] = []
+    for i, v in enumerate(values):
+        if isinstance(v, str):
+            try:
+                v = base64.b64decode(v.partition(",")[2] if v.startswith("data:") else v, validate=True)
+            except ValueError:
+                _unparseable(warnings, i, f, v, "base64")
+                v = None
+        found.append(bytes(v) if v else None)
+    return Blobs.of(found)
 
 
 def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> np.ndarray:

@@ -1,18 +1,18 @@
 """The table inside Assay: named columns, each either numbers or words.
 
-Two physical forms are enough for every column type: `number` and `integer` are float64 arrays with NaN for missing;
-everything else is dictionary-encoded text, with code -1 for missing.  A `datetime` is text in the one form
-`YYYY-MM-DD HH:MM:SS`.
+Three physical forms are enough for every column type: `number` and `integer` are float64 arrays with NaN for missing;
+an `image` is the bytes of its file; everything else is dictionary-encoded text, with code -1 for missing.  A `datetime`
+is text in the one form `YYYY-MM-DD HH:MM:SS`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class ColumnType(StrEnum):
     DATETIME = "datetime"
     ID = "id"
     CONSTANT = "constant"
+    IMAGE = "image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,42 @@ class Words:
         return Words(codes, np.array(list(index), dtype=object))
 
 
-Column = np.ndarray | Words
+@dataclass(frozen=True, eq=False)
+class Blobs:
+    """Files, one a row.  array: a pyarrow array of large_binary, null where missing; it is mapped, not read."""
+
+    array: Any
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, row: int) -> bytes | None:
+        value = self.array[int(row)].as_py()
+        return None if value is None else bytes(value)
+
+    def __iter__(self) -> Iterator[bytes | None]:
+        return (self[i] for i in range(len(self)))
+
+    def take(self, rows: np.ndarray) -> Blobs:
+        import pyarrow as pa
+
+        rows = np.asarray(rows)
+        return Blobs(self.array.take(pa.array(np.flatnonzero(rows) if rows.dtype == bool else rows, pa.int64())))
+
+    @property
+    def missing(self) -> np.ndarray:
+        """bool (n,)."""
+        return np.asarray(self.array.is_null().to_numpy(zero_copy_only=False), bool)
+
+    @staticmethod
+    def of(values: Sequence[bytes | None]) -> Blobs:
+        """From bytes; None and b"" are missing."""
+        import pyarrow as pa
+
+        return Blobs(pa.array([v or None for v in values], pa.large_binary()))
+
+
+Column = np.ndarray | Words | Blobs
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,22 +114,29 @@ class Table:
         return tuple(self.columns)
 
     def numbers(self, name: str) -> np.ndarray:
-        """A numeric column, float64 (n,).  Raises TypeError for words."""
+        """A numeric column, float64 (n,).  Raises TypeError for any other."""
         column = self.columns[name]
-        if isinstance(column, Words):
-            raise TypeError(f"column {name!r} holds words")
+        if not isinstance(column, np.ndarray):
+            raise TypeError(f"column {name!r} holds {_form(column)}")
         return column
 
     def words(self, name: str) -> Words:
-        """A column of words.  Raises TypeError for numbers."""
+        """A column of words.  Raises TypeError for any other."""
         column = self.columns[name]
         if not isinstance(column, Words):
-            raise TypeError(f"column {name!r} holds numbers")
+            raise TypeError(f"column {name!r} holds {_form(column)}")
+        return column
+
+    def blobs(self, name: str) -> Blobs:
+        """A column of files.  Raises TypeError for any other."""
+        column = self.columns[name]
+        if not isinstance(column, Blobs):
+            raise TypeError(f"column {name!r} holds {_form(column)}")
         return column
 
     def take(self, rows: np.ndarray) -> Table:
         """The rows at these positions (or where a boolean mask holds)."""
-        columns = {k: c.take(rows) if isinstance(c, Words) else c[rows] for k, c in self.columns.items()}
+        columns = {k: c[rows] if isinstance(c, np.ndarray) else c.take(rows) for k, c in self.columns.items()}
         return Table(columns, self.types)
 
     def select(self, names: Sequence[str]) -> Table:
@@ -120,11 +163,12 @@ class Table:
         return Table({n: _from_arrow(table.column(n)) for n in table.column_names}, types)
 
     def write(self, path: Path) -> None:
-        """As one compressed Arrow IPC file."""
+        """As one Arrow IPC file; compressed unless it holds files, which are compressed already."""
         import pyarrow as pa
 
         arrow = self.to_arrow()
-        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        has_files = any(isinstance(c, Blobs) for c in self.columns.values())
+        options = pa.ipc.IpcWriteOptions(compression=None if has_files else "zstd")
         with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, arrow.schema, options=options) as writer:
             writer.write_table(arrow)
 
@@ -137,9 +181,15 @@ class Table:
             return Table.from_arrow(pa.ipc.open_file(source).read_all())
 
 
+def _form(column: Column) -> str:
+    return "numbers" if isinstance(column, np.ndarray) else "words" if isinstance(column, Words) else "files"
+
+
 def _to_arrow(column: Column) -> pa.Array:
     import pyarrow as pa
 
+    if isinstance(column, Blobs):
+        return column.array
     if isinstance(column, Words):
         codes = pa.array(column.codes, mask=column.codes < 0)
         return pa.DictionaryArray.from_arrays(codes, pa.array(column.levels.tolist(), pa.string()))
@@ -152,6 +202,8 @@ def _from_arrow(column: pa.ChunkedArray) -> Column:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # a column without any chunk
         array = array.chunk(0) if array.num_chunks else pa.array([], column.type)
+    if pa.types.is_large_binary(array.type):
+        return Blobs(array)
     if pa.types.is_dictionary(array.type):
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         levels = array.dictionary.to_pylist()

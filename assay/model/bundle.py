@@ -55,7 +55,7 @@ def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
         "predict.py": moved((Path(__file__).parent / "standalone.py").read_text("utf-8")).encode(),
         "requirements.txt": requirements.encode(),
         "README.md": _readme(manifest).encode("utf-8", "replace"),
-        **front_files(),
+        **front_files(f["front"]["kind"] for f in manifest.input_schema if f.get("front")),
     }
     document = {**manifest.to_json(), "files": {name: _sha256(data) for name, data in sorted(files.items())}}
     files[MANIFEST] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")

@@ -7,13 +7,13 @@ columns and answers their public names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from assay.data.prepare import Preparation
+from assay.data.fronts import Front
 from assay.data.table import ColumnType, Table
-from assay.families import Predictor
+from assay.families import Predictor, Prepares
 from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
 
 RAW = "raw:"
@@ -26,10 +26,10 @@ _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
 class FoldModel:
     """A predictor with its preparation.  y_mean, y_std undo the scaling of regression targets."""
 
-    preparation: Preparation
+    preparation: Prepares
     predictor: Predictor
-    y_mean: float = 0.0
-    y_std: float = 1.0
+    y_mean: float | np.ndarray = 0.0
+    y_std: float | np.ndarray = 1.0
     weight: float = 1.0
 
     def predict(self, table: Table) -> np.ndarray:
@@ -50,10 +50,10 @@ def member_graph(folds: Sequence[FoldModel]) -> Graph:
     for fold in folds:
         matrix = scope.include(fold.preparation.to_onnx({c: RAW + c for c in fold.preparation.columns}))
         out = scope.include(fold.predictor.to_onnx(matrix))
-        if fold.y_std != 1.0:
-            out = scope.add("Mul", out, scope.const(np.float32(fold.y_std)))
-        if fold.y_mean != 0.0:
-            out = scope.add("Add", out, scope.const(np.float32(fold.y_mean)))
+        if np.any(fold.y_std != 1.0):
+            out = scope.add("Mul", out, scope.const(np.asarray(fold.y_std, np.float32)))
+        if np.any(fold.y_mean != 0.0):
+            out = scope.add("Add", out, scope.const(np.asarray(fold.y_mean, np.float32)))
         outputs.append(out)
     return dedupe(scope.graph(_add_mean(scope, outputs, [f.weight for f in folds])))
 
@@ -80,11 +80,15 @@ def decide(probabilities: np.ndarray, threshold: float | None = None) -> np.ndar
 
 @dataclass(frozen=True, eq=False)
 class Delivered:
-    """A finished graph over `raw:<column>` values.  outputs: the value behind each public name; classes: in order."""
+    """A finished graph over `raw:<column>` values.  outputs: the value behind each public name; classes: in order.
+
+    ports: dtype and shape of outputs other than `label`, `probabilities` and a `value` of one column.
+    """
 
     graph: Graph
     outputs: Mapping[str, str]
     classes: tuple[str, ...]
+    ports: Mapping[str, tuple[str, tuple[int | str | None, ...]]] = field(default_factory=dict)
 
 
 def ensemble_graph(
@@ -93,6 +97,7 @@ def ensemble_graph(
     classes: Sequence[str] = (),
     temperature: float = 1.0,
     threshold: float | None = None,
+    n_targets: int = 1,
 ) -> Delivered:
     """The weighted mean of members as the answer: `label` and `probabilities`, or `value` when there are no classes.
 
@@ -104,7 +109,8 @@ def ensemble_graph(
     mean = _add_mean(scope, [scope.include(m) for m in members], weights)
     if not classes:
         value = scope.add("Identity", mean)
-        return Delivered(dedupe(scope.graph(value), keep=[value]), {"value": value}, ())
+        ports = {"value": ("float32", ("N", n_targets))}
+        return Delivered(dedupe(scope.graph(value), keep=[value]), {"value": value}, (), ports)
     if temperature != 1.0:
         clipped = scope.add("Clip", mean, scope.const(np.float32(FLOOR)), scope.const(np.float32(1)))
         logits = scope.add("Mul", scope.add("Log", clipped), scope.const(np.float32(1 / temperature)))
@@ -131,11 +137,14 @@ def ensemble_graph(
 
 
 def model_bytes(
-    delivered: Delivered, columns: Mapping[str, ColumnType], metadata: Mapping[str, str] | None = None
+    delivered: Delivered,
+    columns: Mapping[str, ColumnType],
+    metadata: Mapping[str, str] | None = None,
+    fronts: Mapping[str, Front] | None = None,
 ) -> tuple[bytes, dict[str, str]]:
     """The delivered graph as serialised ONNX, and the name each answer got in it.
 
-    columns: every input column with its type, in order.  An answer keeps its public name unless a column has the same
+    columns: every input column with its type, in order.  fronts: of columns that have one.  An answer keeps its public name unless a column has the same
     one; then it is called `<name>_out`.
     """
     names = {public: public for public in delivered.outputs}
@@ -151,13 +160,20 @@ def model_bytes(
     inner = delivered.graph.prefixed(prefix, keep=inputs)
     answers = {prefix + value: names[public] for public, value in delivered.outputs.items()}
     graph = inner.renamed(inputs | answers)
-    ports = [Port(c, "float32" if kind in _NUMERIC else "string", ["N", 1]) for c, kind in columns.items()]
-    shapes: dict[str, Port] = {
-        "label": Port(names.get("label", ""), "string", ["N"]),
-        "probabilities": Port(names.get("probabilities", ""), "float32", ["N", len(delivered.classes)]),
-        "value": Port(names.get("value", ""), "float32", ["N", 1]),
+    ports = [_input(c, kind, (fronts or {}).get(c)) for c, kind in columns.items()]
+    shapes: dict[str, tuple[str, tuple[int | str | None, ...]]] = {
+        "label": ("string", ("N",)),
+        "probabilities": ("float32", ("N", len(delivered.classes))),
+        "value": ("float32", ("N", 1)),
+        **delivered.ports,
     }
-    return encode(graph, ports, [shapes[public] for public in delivered.outputs], metadata), names
+    return encode(graph, ports, [Port(names[p], *shapes[p]) for p in delivered.outputs], metadata), names
+
+
+def _input(name: str, kind: ColumnType, front: Front | None) -> Port:
+    if front is None:
+        return Port(name, "float32" if kind in _NUMERIC else "string", ["N", 1])
+    return Port(name, front.dtype, ["N", *(f"{name}_{i}" if n is None else n for i, n in enumerate(front.shape))])
 
 
 def _mean(predictions: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.data.table import ColumnType, Words
+from assay.data.table import Blobs, ColumnType, Words
 from assay.errors import AssayError, DataError
 from assay.metrics import all_values
 from assay.model import checkpoint
@@ -142,13 +142,15 @@ def _compose(
     problem: Problem, members: Sequence[tuple[Loaded, float]], info: Mapping[str, Any]
 ) -> tuple[bytes, dict[str, str], GateReport]:
     weights = [w for _, w in members]
-    delivered = ensemble_graph([m.checkpoint.graph for m, _ in members], weights, problem.classes)
+    n_targets = problem.target.n_targets
+    delivered = ensemble_graph([m.checkpoint.graph for m, _ in members], weights, problem.classes, n_targets=n_targets)
     types = {name: ColumnType(problem.features.types[name]) for name in problem.features.names}
-    graph, names = model_bytes(delivered, types, {"producer": "assay", "job": str(info.get("job_id", ""))})
+    about = {"producer": "assay", "job": str(info.get("job_id", ""))}
+    graph, names = model_bytes(delivered, types, about, problem.fronts)
     expected = combine([m.checkpoint.array("gate") for m, _ in members], weights, len(problem.classes))
     scale = float(np.std(problem.y)) if problem.target.is_regression else 1.0
     try:
-        report = replay(graph, raw_feeds(problem.gate), expected, problem.classes, scale=scale or 1.0)
+        report = replay(graph, raw_feeds(problem.gate, problem.fronts), expected, problem.classes, scale=scale or 1.0)
     except Exception as error:  # the runtime refuses to load or to run it
         report = GateReport(False, len(expected), float("inf"), 0, f"{type(error).__name__}: {error}")
     return graph, names, report
@@ -190,9 +192,7 @@ def _package(
         metrics=all_values(kind, problem.y[covered], oof, weight),
         test_metrics=test_metrics,
         members=tuple(Member(m.source.number, m.source.family, float(w)) for m, w in members),
-        fronts={
-            n: _front(problem.features.types[n]) for n in problem.features.names if _front(problem.features.types[n])
-        },
+        fronts={n: text for n in problem.features.names if (text := _front(problem, n))},
         versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
         info={
             "job_id": info.get("job_id", ""),
@@ -226,16 +226,21 @@ def _field(problem: Problem, name: str, form: Mapping[str, Any]) -> dict[str, An
     if isinstance(column, Words):
         known = np.flatnonzero(column.codes >= 0)
         example = str(column.levels[column.codes[known[0]]]) if len(known) else ""
-    else:
+    elif not isinstance(column, Blobs):
         known = np.flatnonzero(np.isfinite(column))
         if len(known):
             value = float(column[known[0]])
             example = int(value) if value.is_integer() else value
     kind = str(problem.features.types[name])
-    return {"name": name, "type": kind, "required": True, "example": example, "format": dict(form)}
+    field = {"name": name, "type": kind, "required": True, "example": example, "format": dict(form)}
+    if name in problem.fronts:
+        field["front"] = problem.fronts[name].to_json()
+    return field
 
 
-def _front(kind: str) -> str:
-    if kind == ColumnType.DATETIME:
+def _front(problem: Problem, name: str) -> str:
+    if name in problem.fronts:
+        return problem.fronts[name].about
+    if problem.features.types[name] == ColumnType.DATETIME:
         return "written as YYYY-MM-DD HH:MM:SS; the graph takes the date alone and a T between the two as well"
     return ""

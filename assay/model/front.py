@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 START = "assay.data.rows"
@@ -16,10 +17,10 @@ PACKAGE = "front"
 _IMPORT = re.compile(r"^(\s*from )assay(?:\.\w+)*\.(\w+)( import )", re.MULTILINE)
 
 
-def front_files() -> dict[str, bytes]:
-    """The package `front` by file name."""
+def front_files(kinds: Iterable[str] = ()) -> dict[str, bytes]:
+    """The package `front` by file name.  kinds: of the fronts a model declares (`assay.data.fronts`)."""
     files = {f"{PACKAGE}/__init__.py": b'"""Reads rows as the training file was read.  Written by Assay."""\n'}
-    for module in _modules():
+    for module in _modules([START, *(f"assay.data.front_{kind}" for kind in sorted(set(kinds)))]):
         files[f"{PACKAGE}/{module.rsplit('.', 1)[-1]}.py"] = moved(_source(module)).encode()
     return files
 
@@ -29,9 +30,9 @@ def moved(source: str) -> str:
     return _IMPORT.sub(rf"\g<1>{PACKAGE}.\g<2>\g<3>", source)
 
 
-def _modules() -> list[str]:
+def _modules(start: list[str]) -> list[str]:
     found: list[str] = []
-    wanted = [START]
+    wanted = start
     while wanted:
         module = wanted.pop()
         if module in found:

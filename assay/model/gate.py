@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.data.table import Column, ColumnType, Table, Words
+from assay.data.fronts import Front
+from assay.data.rows import feed
+from assay.data.table import Blobs, Column, ColumnType, Table, Words
 from assay.model.compose import decide
 
 ATOL = 1e-5
@@ -62,22 +64,18 @@ def synthetic_rows(table: Table, rng: np.random.Generator) -> Table:
             real = column.take(picked).values()
             mixed = [texts[c] if h else v for v, h, c in zip(real, hard, cell, strict=True)]
             columns[name] = Words.of([*texts, *mixed])
+        elif isinstance(column, Blobs):
+            files: list[bytes | None] = [None, b"no picture", *[None] * (n_hard - 2)]
+            columns[name] = Blobs.of([*files, *(column[i] for i in picked)])
         else:
             numbers = np.array(_HARD_NUMBERS)
             columns[name] = np.concatenate([numbers, np.where(hard, numbers[cell], column[picked])])
     return Table(columns, table.types)
 
 
-def raw_feeds(table: Table) -> dict[str, np.ndarray]:
-    """A table as inputs of the delivered graph: float32 or object (n, 1) by column."""
-    feeds: dict[str, np.ndarray] = {}
-    for name, column in table.columns.items():
-        if isinstance(column, Words):
-            feeds[name] = column.values()[:, None]
-        else:
-            with np.errstate(over="ignore"):  # beyond float32 is infinite, which the graph bounds
-                feeds[name] = column.astype(np.float32)[:, None]
-    return feeds
+def raw_feeds(table: Table, fronts: Mapping[str, Front] | None = None) -> dict[str, np.ndarray]:
+    """A table as inputs of the delivered graph: what a column's front makes of it, else float32 or object (n, 1)."""
+    return {name: feed(column, (fronts or {}).get(name)) for name, column in table.columns.items()}
 
 
 def replay(
@@ -103,7 +101,7 @@ def replay(
         return GateReport(False, n, np.inf, 0, f"the graph answers {found.shape}, the predictors {expected.shape}")
     extreme = np.zeros(n, bool)
     for values in feeds.values():
-        if values.dtype.kind == "f":
+        if values.dtype.kind == "f" and values.shape[1:] == (1,):
             extreme |= np.abs(np.nan_to_num(values[:, 0], nan=0.0)) > EXTREME
     unit = 1.0 if classes else max(scale, 1e-30)
     difference = (np.abs(found - expected) / (unit + np.abs(expected))).max(1, initial=0)
@@ -174,6 +172,8 @@ def _stack(above: Table, below: Table) -> Table:
         b = below.columns[name]
         if isinstance(a, Words) and isinstance(b, Words):
             columns[name] = Words.of(np.concatenate([a.values(), b.values()]))
+        elif isinstance(a, Blobs) and isinstance(b, Blobs):
+            columns[name] = Blobs.of([*a, *b])
         else:
             columns[name] = np.concatenate([above.numbers(name), below.numbers(name)])
     return Table(columns, above.types)

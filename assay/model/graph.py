@@ -202,7 +202,7 @@ def unflatten(structure: Mapping[str, Any], arrays: Mapping[str, np.ndarray], pr
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of an encoded model.  dtype: "float32", "int64" or "string"; None in shape is free."""
+    """An input or output of an encoded model.  dtype: "float32", "int64", "uint8" or "string"; None in shape is free."""
 
     name: str
     dtype: str
@@ -216,7 +216,12 @@ def encode(
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "string": TensorProto.STRING}
+    kinds = {
+        "float32": TensorProto.FLOAT,
+        "int64": TensorProto.INT64,
+        "uint8": TensorProto.UINT8,
+        "string": TensorProto.STRING,
+    }
 
     def info(p: Port) -> Any:
         return helper.make_tensor_value_info(p.name, kinds[p.dtype], list(p.shape))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ from assay.data.table import Table
 from assay.errors import DataError
 from assay.model.bundle import Bundle, bundle_bytes, read_bundle
 from assay.model.manifest import Manifest
+from assay.tasks import TaskType
+from assay.tasks import discover as tasks
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -65,7 +67,7 @@ class Model:
     def answer(self, data: Any) -> tuple[list[dict[str, Any]], list[RowWarning]]:
         """One object a row, as the service answers, and what was odd in the rows."""
         table, warnings = self.read(data)
-        return answers(self.numbers(table), self.manifest), warnings
+        return answers(self.run(table), self.manifest), warnings
 
     def read(self, data: Any) -> tuple[Table, list[RowWarning]]:
         """Any accepted form as a table of the model's columns."""
@@ -90,11 +92,18 @@ class Model:
 
     def numbers(self, table: Table) -> np.ndarray:
         """What the graph answers: probabilities (n, k) or values (n, 1), float32."""
-        name = self.manifest.outputs["probabilities" if self.classes else "value"]
+        return self.run(table, ["probabilities" if self.classes else "value"]).popitem()[1]
+
+    def run(self, table: Table, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The graph's outputs by public name, rows first.  wanted: None for all of them."""
+        names = list(self.manifest.outputs) if wanted is None else list(wanted)
+        own = [self.manifest.outputs[n] for n in names]
         inputs = feeds(table, self.schema)
-        parts = [self._session.run([name], part)[0] for part in _batches(inputs, len(table))]
-        width = len(self.classes) or 1
-        return np.concatenate(parts) if parts else np.empty((0, width), np.float32)
+        parts = [self._session.run(own, part) for part in _batches(inputs, len(table))]
+        if not parts:
+            shapes = {o.name: [d for d in o.shape[1:] if isinstance(d, int)] for o in self._session.get_outputs()}
+            return {n: np.empty((0, *shapes[o]), np.float32) for n, o in zip(names, own, strict=True)}
+        return {n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(names)}
 
     def save(self, path: Path | str) -> Path:
         """Write the model as a bundle."""
@@ -131,44 +140,30 @@ def load(source: Path | str | bytes, threads: int = 1) -> Model:
     return Model(bundle.onnx, bundle.manifest, threads)
 
 
-def answers(numbers: np.ndarray, manifest: Manifest) -> list[dict[str, Any]]:
-    """Rows as the service answers them: value, and probabilities by class where there are classes."""
-    if not manifest.classes:
-        return [{"value": float(v)} for v in numbers[:, 0]]
-    chosen = decided(numbers, manifest)
-    found = []
-    for row, code in zip(numbers.tolist(), chosen.tolist(), strict=True):
-        found.append({"value": manifest.classes[code], "probabilities": dict(zip(manifest.classes, row, strict=True))})
+def answers(outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
+    """Rows as the service answers them.  outputs: from `Model.run`."""
+    return _task(manifest).answers(outputs, manifest)
+
+
+def csv_lines(outputs: Mapping[str, np.ndarray], manifest: Manifest) -> Iterator[list[str]]:
+    """Header and rows of a csv answer."""
+    return _task(manifest).csv(outputs, manifest)
+
+
+def _task(manifest: Manifest) -> TaskType:
+    found = tasks().get(manifest.task)
+    if found is None:
+        raise DataError(f"the model's task {manifest.task!r} is not known to this version")
     return found
-
-
-def decided(probabilities: np.ndarray, manifest: Manifest) -> np.ndarray:
-    """The class codes answered, by the manifest's threshold where there is one."""
-    from assay.model.compose import decide
-
-    return decide(probabilities, manifest.threshold)
-
-
-def csv_lines(numbers: np.ndarray, manifest: Manifest) -> Iterator[list[str]]:
-    """Header and rows of a csv answer: `prediction`, and `probability_<class>` for every class."""
-    if not manifest.classes:
-        yield ["prediction"]
-        yield from ([repr(float(v))] for v in numbers[:, 0])
-        return
-    yield ["prediction", *(f"probability_{c}" for c in manifest.classes)]
-    chosen = decided(numbers, manifest)
-    for row, code in zip(numbers.tolist(), chosen.tolist(), strict=True):
-        yield [manifest.classes[code], *(repr(p) for p in row)]
 
 
 def predict_table_file(bundle: Path, table: Path, out: Path) -> dict[str, Any]:
     """Predict a stored table into a csv file.  Returns the number of rows."""
     model = load(bundle)
     read, _ = table_from_table(Table.read(table), model.schema)
-    numbers = model.numbers(read)
     with out.open("w", newline="", encoding="utf-8") as f:
-        csv.writer(f).writerows(csv_lines(numbers, model.manifest))
-    return {"rows": len(numbers)}
+        csv.writer(f).writerows(csv_lines(model.run(read), model.manifest))
+    return {"rows": len(read)}
 
 
 def _batches(inputs: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:

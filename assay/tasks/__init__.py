@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from assay.data.table import Table
+    from assay.model.deliver import Built, Source
+    from assay.model.manifest import Manifest
     from assay.spec import JobSpec, ProfileFacts, Resolved
     from assay.tasks._problem import Problem
+    from assay.training.evaluate import Evaluation, Matrices, Request
 
 
 @runtime_checkable
@@ -30,6 +36,36 @@ class TaskType(Protocol):
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         """The rows, targets and folds of a job.  Raises DataError.  Same input, same problem."""
+        ...
+
+    def warnings(self, table: Table, resolved: Resolved) -> list[dict[str, Any]]:
+        """What the owner of the data should know of this task: `code`, `column` (or None) and `message` each."""
+        ...
+
+    def evaluate(self, matrices: Matrices, request: Request) -> Evaluation:
+        """Train one configuration, judge it, and write its checkpoint.  Raises TrialError or TrialStopped."""
+        ...
+
+    def deliver(
+        self,
+        problem: Problem,
+        sources: Sequence[Source],
+        folder: Path,
+        *,
+        ensemble: bool,
+        info: Mapping[str, Any],
+        formats: Mapping[str, Mapping[str, Any]],
+        seconds: float,
+    ) -> Built:
+        """From checkpoints to `model.onnx` and `model.zip` in the folder.  Raises AssayError."""
+        ...
+
+    def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
+        """The graph's outputs, by public name, as the service answers rows: at least `value` for each."""
+        ...
+
+    def csv(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> Iterator[list[str]]:
+        """Header and rows of a csv answer."""
         ...
 
 

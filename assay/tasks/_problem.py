@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from assay.data.fronts import Front
 from assay.data.split import Folds, make_folds
 from assay.data.table import ColumnType, Table, Words
 from assay.errors import DataError, SpecError
@@ -30,6 +32,7 @@ class Problem:
     gate: Table  # features of the gate's rows: real ones and synthetic ones
     left_out: int = 0  # rows without a target
     notes: tuple[str, ...] = field(default=())
+    fronts: Mapping[str, Front] = field(default_factory=dict)  # of columns that no graph reads by itself
 
     @property
     def metric(self) -> Metric:
@@ -188,7 +191,7 @@ def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray |
     name = resolved.weight_column
     if name is None:
         return None
-    if isinstance(table.columns[name], Words):
+    if not isinstance(table.columns[name], np.ndarray):
         raise DataError(f"weight column {name!r} is not numeric", column=name, code="schema_mismatch")
     weight = table.numbers(name)[keep]
     bad = ~np.isfinite(weight) | (weight < 0)
@@ -207,7 +210,7 @@ def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray |
 
 def _codes(table: Table, name: str) -> np.ndarray:
     values = table.columns[name]
-    raw = values.codes if isinstance(values, Words) else np.nan_to_num(values, nan=np.inf)
+    raw = values.codes if isinstance(values, Words) else np.nan_to_num(table.numbers(name), nan=np.inf)
     return np.asarray(np.unique(raw, return_inverse=True)[1])
 
 
@@ -217,4 +220,4 @@ def _sort_key(table: Table, name: str) -> np.ndarray:
     if isinstance(values, Words):
         rank = np.argsort(np.argsort(values.levels.astype(str), kind="stable"), kind="stable")
         return np.asarray(np.append(rank, -1)[values.codes])
-    return np.nan_to_num(values, nan=-np.inf)
+    return np.asarray(np.nan_to_num(table.numbers(name), nan=-np.inf))

@@ -11,6 +11,7 @@ from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.spec import JobSpec, ProfileFacts, Resolved, column
 from assay.tasks._problem import Problem, build_problem, resolve_table
+from assay.tasks._supervised import Supervised
 
 if TYPE_CHECKING:
     from assay.tasks import TaskType
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 MAX_CLASSES = 1000
 
 
-class Classification:
+class Classification(Supervised):
     """Binary and multiclass; the labels are kept exactly as they are written in the data."""
 
     name = "classification"

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.data.table import ColumnType, Table, Words
+from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.spec import JobSpec, ProfileFacts, Resolved, column
 from assay.tasks._problem import Problem, build_problem, resolve_table
+from assay.tasks._supervised import Supervised
 
 if TYPE_CHECKING:
     from assay.tasks import TaskType
 
 
-class Regression:
+class Regression(Supervised):
     """Predict a number."""
 
     name = "regression"
@@ -47,7 +48,7 @@ class Regression:
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         values = table.columns[resolved.target]
-        if isinstance(values, Words):
+        if not isinstance(values, np.ndarray):
             raise DataError(
                 f"{resolved.target!r} holds words, and regression needs numbers",
                 column=resolved.target,

@@ -286,7 +286,7 @@ class FamilySuite:
         one = np.ones_like(rows[:1])
         hard = [rows, 0 * one, rows[:5] * 100, 1e6 * one, -1e6 * one]
         recipe = family.recipe(family.Config())
-        if recipe.numbers == "raw" and not recipe.impute and rows.dtype.kind == "f":
+        if isinstance(recipe, Recipe) and recipe.numbers == "raw" and not recipe.impute and rows.dtype.kind == "f":
             gaps = rows.copy()
             gaps[np.random.default_rng(0).random(gaps.shape) < 0.4] = np.nan
             hard += [gaps, np.nan * one]

@@ -79,7 +79,7 @@ class TaskSuite:
             codes[rows] = -1
             column = Words(codes, column.levels)
         else:
-            column = column.astype(np.float64)
+            column = table.numbers(target).astype(np.float64)
             column[rows] = np.nan
         holed = Table({**holes.columns, target: column}, holes.types)
         problem = self.task.prepare(holed, self.resolved())
@@ -111,6 +111,7 @@ def _facts(name: str, column: Column, table: Table) -> ColumnFacts:
     if isinstance(column, Words):
         used = column.codes[column.codes >= 0]
         return ColumnFacts(name, str(table.types[name]), int((column.codes < 0).sum()), len(np.unique(used)))
+    column = table.numbers(name)
     known = column[~np.isnan(column)] if column.dtype.kind == "f" else column
     kind = table.types[name] if column.dtype.kind == "f" else ColumnType.INTEGER
     return ColumnFacts(name, str(kind), int(len(column) - len(known)), len(np.unique(known)))

@@ -10,6 +10,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,12 @@ Loss = Callable[[Split, np.ndarray], float]
 class Toy:
     """One small problem.
 
-    split: the fold under a family's recipe.  loss(split, prediction): what is better when lower, over the validation
+    split: the fold under what a family wishes (`Family.recipe`).  loss(split, prediction): what is better when lower, over the validation
     rows.  naive(split): the prediction to beat, made without looking at x.
     """
 
     name: str
-    split: Callable[[Recipe], Split]
+    split: Callable[[Any], Split]
     loss: Loss
     naive: Callable[[Split], np.ndarray]
 

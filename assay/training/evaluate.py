@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.data.prepare import Preparation, Recipe, fit
 from assay.errors import Diverged, TimedOut, TrialStopped
-from assay.families import Family, FoldsFamily, Predictor, Split
+from assay.families import Family, FoldsFamily, Predictor, Prepares, Split, Wish
 from assay.metrics import all_values
 from assay.model import checkpoint
 from assay.model.compose import FoldModel, member_graph
@@ -32,10 +31,10 @@ CACHE_BYTES = 1 << 30  # of prepared matrices kept in one process
 class Prepared:
     """One fold under one recipe.  y_mean, y_std undo the scaling of regression targets."""
 
-    preparation: Preparation
+    preparation: Prepares
     split: Split
-    y_mean: float
-    y_std: float
+    y_mean: float | np.ndarray
+    y_std: float | np.ndarray
 
     def nbytes(self) -> int:
         return self.split.x.nbytes + self.split.x_valid.nbytes
@@ -46,9 +45,9 @@ class Matrices:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._kept: OrderedDict[tuple[Recipe, int], Prepared] = OrderedDict()
+        self._kept: OrderedDict[tuple[Wish, int], Prepared] = OrderedDict()
 
-    def get(self, recipe: Recipe, fold: int) -> Prepared:
+    def get(self, recipe: Wish, fold: int) -> Prepared:
         key = (recipe, fold)
         if key not in self._kept:
             self._kept[key] = _prepare(self.problem, recipe, fold)
@@ -130,16 +129,20 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     return _finish(problem, request, prepared, predictors, scores, started)
 
 
-def _prepare(problem: Problem, recipe: Recipe, fold: int) -> Prepared:
+def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
     train, valid = problem.folds.pairs[fold]
     y, y_valid = problem.y[train], problem.y[valid]
-    mean, std = 0.0, 1.0
+    mean: float | np.ndarray = 0.0
+    std: float | np.ndarray = 1.0
     if problem.target.is_regression:
-        mean, std = float(np.mean(y)), float(np.std(y)) or 1.0
+        if y.ndim > 1:
+            mean, std = y.mean(0), np.where(y.std(0) > 0, y.std(0), 1.0)
+        else:
+            mean, std = float(np.mean(y)), float(np.std(y)) or 1.0
         y, y_valid = (y - mean) / std, (y_valid - mean) / std
     weight = None if problem.weight is None else problem.weight[train]
-    preparation, x = fit(
-        recipe, problem.features.take(train), y, problem.target, seed=problem.resolved.seed + fold, weight=weight
+    preparation, x = recipe.fit(
+        problem.features.take(train), y, problem.target, seed=problem.resolved.seed + fold, weight=weight
     )
     split = Split(
         x=x,
@@ -169,7 +172,7 @@ def _context(request: Request, fold: int, steps: int, deadline: float) -> FitCon
 
 
 def _fold_by_fold(
-    matrices: Matrices, request: Request, config: Any, recipe: Recipe, steps: int, started: float
+    matrices: Matrices, request: Request, config: Any, recipe: Wish, steps: int, started: float
 ) -> tuple[list[Predictor], list[float], list[Prepared]]:
     problem = matrices.problem
     predictors: list[Predictor] = []

@@ -60,7 +60,7 @@ def test_answers_have_the_shape_the_service_promises(classifier: Model) -> None:
 
 
 def test_csv_answers_have_a_column_for_each_class(classifier: Model) -> None:
-    lines = list(csv_lines(classifier.predict_proba(ROWS), classifier.manifest))
+    lines = list(csv_lines(classifier.run(classifier.read(ROWS)[0]), classifier.manifest))
     assert lines[0] == ["prediction", "probability_low", "probability_mid", "probability_high"]
     assert [line[0] for line in lines[1:]] == classifier.predict(ROWS)
 
@@ -69,7 +69,7 @@ def test_the_threshold_of_the_manifest_decides() -> None:
     from dataclasses import replace
 
     manifest = replace(model()[1], classes=("no", "yes"), threshold=0.3)
-    told = answers(np.array([[0.65, 0.35], [0.75, 0.25]]), manifest)
+    told = answers({"probabilities": np.array([[0.65, 0.35], [0.75, 0.25]])}, manifest)
     assert [a["value"] for a in told] == ["yes", "no"]
 
 

@@ -1,65 +1,10 @@
-"""Metrics under the names people know, and the one score the search knows: higher is better.
-
-Names are scikit-learn's scorer names without `neg_`, with the short forms rmse, mse, mae, rmsle and mape.
-"""
+"""Metrics of classes and of numbers, one answer a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
-EPS = 1e-15  # probabilities are clipped to [EPS, 1 - EPS] in logarithms, as in scikit-learn
-
-# (y, prediction, weight) -> value.  y: int64 codes (n,) or float64 targets (n,); prediction: (n, k) probabilities or (n, 1)
-Function = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric by its public name.  kinds: the target kinds it serves."""
-
-    name: str
-    kinds: frozenset[str]
-    greater_is_better: bool
-    function: Function
-    about: str
-
-    def value(self, y: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """The public value; NaN where the metric is undefined (one class only, say)."""
-        return float(self.function(y, prediction, weight))
-
-    def score(self, y: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> float:
-        """The internal score: higher is better."""
-        return self.to_score(self.value(y, prediction, weight))
-
-    def to_score(self, value: float) -> float:
-        return value if self.greater_is_better else -value
-
-    def to_public(self, score: float) -> float:
-        return score if self.greater_is_better else -score
-
-
-def get(name: str) -> Metric:
-    """Raises KeyError for a name that is not in the catalogue."""
-    return METRICS[name]
-
-
-def to_public(name: str, score: float | None) -> float | None:
-    """The public value of an internal score."""
-    return None if score is None else METRICS[name].to_public(score)
-
-
-def for_kind(kind: str) -> list[str]:
-    return [m.name for m in METRICS.values() if kind in m.kinds]
-
-
-def all_values(kind: str, y: np.ndarray, prediction: np.ndarray, weight: np.ndarray | None = None) -> dict[str, float]:
-    """Every metric of a kind that is defined on these rows, by public name."""
-    values = {n: METRICS[n].value(y, prediction, weight) for n in for_kind(kind)}
-    return {n: v for n, v in values.items() if np.isfinite(v)}
-
+from assay.metrics._metric import EPS, Metric
 
 # -- classification ---------------------------------------------------------------------------------------------------
 
@@ -234,29 +179,26 @@ _BINARY = frozenset({"binary"})
 _CLASSES = frozenset({"binary", "multiclass"})
 _REGRESSION = frozenset({"regression"})
 
-METRICS: Mapping[str, Metric] = {
-    m.name: m
-    for m in [
-        Metric("roc_auc", _CLASSES, True, _roc_auc, "area under the ROC curve; one-versus-rest mean for many classes"),
-        Metric("log_loss", _CLASSES, False, log_loss, "mean negative log probability of the true class"),
-        Metric("accuracy", _CLASSES, True, _accuracy, "share of rows whose most probable class is right"),
-        Metric("balanced_accuracy", _CLASSES, True, _balanced_accuracy, "mean recall over the classes"),
-        Metric("f1", _BINARY, True, _f1, "harmonic mean of precision and recall of the positive class"),
-        Metric("f1_macro", _CLASSES, True, _f1_macro, "mean F1 over the classes"),
-        Metric("f1_weighted", _CLASSES, True, _f1_weighted, "mean F1 weighted by class size"),
-        Metric("precision", _BINARY, True, _precision, "share of predicted positives that are right"),
-        Metric("recall", _BINARY, True, _recall, "share of positives that are found"),
-        Metric("matthews_corrcoef", _CLASSES, True, _mcc, "correlation between true and predicted classes"),
-        Metric("average_precision", _CLASSES, True, _average_precision, "area under the precision-recall curve"),
-        Metric("brier_score", _CLASSES, False, _brier, "mean squared error of the probabilities"),
-        Metric("rmse", _REGRESSION, False, _rmse, "root of the mean squared error"),
-        Metric("mse", _REGRESSION, False, _mse, "mean squared error"),
-        Metric("mae", _REGRESSION, False, _mae, "mean absolute error"),
-        Metric("median_absolute_error", _REGRESSION, False, _median_absolute_error, "median absolute error"),
-        Metric("rmsle", _REGRESSION, False, _rmsle, "root mean squared error of log(1 + y)"),
-        Metric("mape", _REGRESSION, False, _mape, "mean absolute error relative to the truth"),
-        Metric("r2", _REGRESSION, True, _r2, "share of variance explained"),
-        Metric("explained_variance", _REGRESSION, True, _explained_variance, "r2 without the bias"),
-        Metric("max_error", _REGRESSION, False, _max_error, "largest absolute error"),
-    ]
-}
+metrics = [
+    Metric("roc_auc", _CLASSES, True, _roc_auc, "area under the ROC curve; one-versus-rest mean for many classes"),
+    Metric("log_loss", _CLASSES, False, log_loss, "mean negative log probability of the true class"),
+    Metric("accuracy", _CLASSES, True, _accuracy, "share of rows whose most probable class is right"),
+    Metric("balanced_accuracy", _CLASSES, True, _balanced_accuracy, "mean recall over the classes"),
+    Metric("f1", _BINARY, True, _f1, "harmonic mean of precision and recall of the positive class"),
+    Metric("f1_macro", _CLASSES, True, _f1_macro, "mean F1 over the classes"),
+    Metric("f1_weighted", _CLASSES, True, _f1_weighted, "mean F1 weighted by class size"),
+    Metric("precision", _BINARY, True, _precision, "share of predicted positives that are right"),
+    Metric("recall", _BINARY, True, _recall, "share of positives that are found"),
+    Metric("matthews_corrcoef", _CLASSES, True, _mcc, "correlation between true and predicted classes"),
+    Metric("average_precision", _CLASSES, True, _average_precision, "area under the precision-recall curve"),
+    Metric("brier_score", _CLASSES, False, _brier, "mean squared error of the probabilities"),
+    Metric("rmse", _REGRESSION, False, _rmse, "root of the mean squared error"),
+    Metric("mse", _REGRESSION, False, _mse, "mean squared error"),
+    Metric("mae", _REGRESSION, False, _mae, "mean absolute error"),
+    Metric("median_absolute_error", _REGRESSION, False, _median_absolute_error, "median absolute error"),
+    Metric("rmsle", _REGRESSION, False, _rmsle, "root mean squared error of log(1 + y)"),
+    Metric("mape", _REGRESSION, False, _mape, "mean absolute error relative to the truth"),
+    Metric("r2", _REGRESSION, True, _r2, "share of variance explained"),
+    Metric("explained_variance", _REGRESSION, True, _explained_variance, "r2 without the bias"),
+    Metric("max_error", _REGRESSION, False, _max_error, "largest absolute error"),
+]

@@ -18,7 +18,7 @@ import numpy as np
 
 from assay.data.table import Table
 from assay.model.graph import Graph
-from assay.space import Space
+from assay.space import Choice, Space
 
 GROUP = "assay.families"
 log = logging.getLogger(__name__)
@@ -216,6 +216,25 @@ def discover() -> Mapping[str, Family]:
 def for_task(task: str) -> dict[str, Family]:
     """Families that serve a task type, by name."""
     return {name: family for name, family in discover().items() if task in family.tasks}
+
+
+def spaces_of(names: Iterable[str], optimizers: Sequence[str] | None = None) -> dict[str, Space]:
+    """The spaces of installed families, in this order.
+
+    optimizers: families that search their optimizer search these only, and are left out if they know none of them.
+    Raises ValueError for an optimizer that no family of these knows.
+    """
+    spaces = {name: space_of(discover()[name]) for name in names}
+    if optimizers is None:
+        return spaces
+    choices = [s["optimizer"].domain for s in spaces.values() if any(d.name == "optimizer" for d in s)]
+    known = sorted({str(v) for c in choices if isinstance(c, Choice) for v in c.values})
+    for optimizer in optimizers:
+        if optimizer not in known:
+            told = ", ".join(known) or "none: no family of this job searches its optimizer"
+            raise ValueError(f"{optimizer!r} is not an optimizer of these families; known: {told}")
+    narrowed = {name: space.narrowed("optimizer", optimizers) for name, space in spaces.items()}
+    return {name: space for name, space in narrowed.items() if space is not None}
 
 
 def _families(loaded: Any) -> Iterable[Family]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, DataError, SpecError, TrialStopped
 from assay.families import discover as families
-from assay.families import space_of
+from assay.families import spaces_of
 from assay.metrics import METRICS
 from assay.search.advance import advance, history
 from assay.search.lifecycle import ENDED, JobStatus
@@ -41,6 +41,7 @@ def fit(
     trials: int | None = None,
     strategy: str = "auto",
     families: Sequence[str] | None = None,
+    optimizers: Sequence[str] | None = None,
     ensemble: bool = True,
     validation: Validation | None = None,
     seed: int = 0,
@@ -54,6 +55,7 @@ def fit(
     seconds: wall-clock budget, packaging included.  trials: a budget in trials, with which the same call gives the same
     model.  task: a task type (`assay.tasks.discover()`), or "auto" for classification or regression: from the metric, the
     target's type and its distinct values.
+    optimizers: what families that search their optimizer may use.
     families, strategy, metric: as in the catalogue (`assay.families.discover()`, `assay.metrics.METRICS`).
     task_options: `targets`, `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`, `horizon`.
     progress: called with a snapshot after every trial.
@@ -68,7 +70,7 @@ def fit(
         objective=Objective(metric),
         validation=validation or Validation(seed=seed),
         limits=Budget(time_seconds=seconds, trials=trials),
-        search=SearchSpec(strategy=strategy, families=None if families is None else tuple(families), ensemble=ensemble),
+        search=SearchSpec(strategy, _names(families), _names(optimizers), ensemble),
     )
     resolved = resolve(spec, profile)
     with tempfile.TemporaryDirectory(prefix="assay-fit-") as folder:
@@ -113,7 +115,7 @@ class _Loop:
             "n_classes": problem.target.n_classes,
             "n_folds": len(problem.folds),
         }
-        spaces = {name: space_of(families()[name]) for name in resolved.families}
+        spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(
             JobSnapshot(
                 id=JOB, status=JobStatus.QUEUED, revision=0, seed=resolved.seed, strategy=resolved.strategy, limits=limits,
@@ -253,6 +255,10 @@ def _task_type(task: str, metric: str, target: str | None, profile: Any) -> str:
     if column is None or column.type not in ("number", "integer", "id"):
         return "classification"
     return "classification" if column.type == "integer" and column.distinct <= CLASS_LIMIT else "regression"
+
+
+def _names(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -246,6 +246,28 @@ class Space:
     def key(self, values: Mapping[str, Value]) -> str:
         """A stable text that two configurations share when, and only when, they behave the same."""
         return _encode(self.complete(values))
+
+    def narrowed(self, name: str, values: Sequence[Value]) -> Space | None:
+        """The space with only these values of a Choice, in its own order; None when it has none of them.
+
+        The default becomes the first one left where the old one went.  A space without the dimension stays as it is.
+        """
+        if all(d.name != name for d in self.dimensions):
+            return self
+        domain = self[name].domain
+        if not isinstance(domain, Choice):
+            raise ValueError(f"{name!r} is not a choice")
+        kept = tuple(v for v in domain.values if v in values)
+        if not kept:
+            return None
+        return Space(
+            tuple(
+                replace(d, domain=Choice(*kept), default=d.default if d.default in kept else kept[0])
+                if d.name == name
+                else d
+                for d in self.dimensions
+            )
+        )
 
     def size(self) -> float:
         """Number of distinct configurations; infinite with a Float dimension.  Conditions are not discounted."""

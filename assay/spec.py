@@ -162,7 +162,29 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
     tasks = discover()
     if spec.task.type not in tasks:
         raise SpecError(f"{spec.task.type!r} is not a task type here; known: {', '.join(tasks)}", pointer="/task/type")
-    return tasks[spec.task.type].resolve(spec, profile)
+    return _with_optimizers(spec, tasks[spec.task.type].resolve(spec, profile))
+
+
+def _with_optimizers(spec: JobSpec, resolved: Resolved) -> Resolved:
+    """Only the asked optimizers, and no family that knows none of them."""
+    from assay.families import spaces_of
+
+    wanted = spec.search.optimizers
+    if wanted is None:
+        return resolved
+    if not wanted:
+        raise SpecError("search.optimizers is empty; name one or leave it out for all", pointer="/search/optimizers")
+    try:
+        kept = tuple(spaces_of(resolved.families, wanted))
+    except ValueError as error:
+        raise SpecError(str(error), pointer="/search/optimizers") from None
+    if not kept:
+        raise SpecError(f"no family of this job trains with {', '.join(wanted)}", pointer="/search/optimizers")
+    because = (
+        *resolved.because,
+        f"optimizers {', '.join(wanted)}: as asked, for every family that searches its optimizer",
+    )
+    return replace(resolved, families=kept, options={**resolved.options, "optimizers": list(wanted)}, because=because)
 
 
 def column(profile: ProfileFacts, name: str, pointer: str, code: str = "validation_error") -> ColumnFacts:

@@ -176,3 +176,20 @@ def test_a_field_with_a_domain_needs_a_default() -> None:
 
     with pytest.raises(ValueError, match=r"NoDefault\.x has a domain but no default"):
         Space.of(NoDefault)
+
+
+def test_a_narrowed_space_keeps_conditions_and_moves_a_lost_default() -> None:
+    space = Space(
+        (
+            Dimension("optimizer", Choice("sgd", "adam", "rmsprop"), "adam"),
+            Dimension("momentum", Float(0.0, 0.9), 0.5, When("optimizer", "sgd")),
+        )
+    )
+    narrow = space.narrowed("optimizer", ["rmsprop", "sgd"])
+    assert narrow is not None
+    assert narrow["optimizer"].domain == Choice("sgd", "rmsprop") and narrow["optimizer"].default == "sgd"
+    assert narrow["momentum"].when == When("optimizer", "sgd")
+    assert space.narrowed("optimizer", ["lion"]) is None
+    assert space.narrowed("depth", [3]) is space
+    with pytest.raises(ValueError, match="not a choice"):
+        space.narrowed("momentum", [0.5])

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assay.errors import SpecError
+from assay.families import spaces_of
+from assay.space import Choice
 from assay.spec import JobSpec, Resolved, limits_of, resolve
 
 
@@ -120,3 +123,21 @@ def test_a_target_score_is_turned_to_higher_is_better() -> None:
     budget = spec(limits={"target_score": 0.3}).limits
     assert limits_of(budget, greater_is_better=False).target_score == -0.3
     assert limits_of(budget, greater_is_better=True).target_score == 0.3
+
+
+def test_asked_optimizers_narrow_the_spaces_and_the_families() -> None:
+    resolved = resolve(spec(search={"families": ["mlp", "logistic"], "optimizers": ["sgd", "adam"]}), PROFILE)
+    spaces = spaces_of(resolved.families, resolved.options["optimizers"])
+    assert spaces["mlp"]["optimizer"].domain == Choice("sgd", "adam")
+    assert spaces["mlp"].defaults()["optimizer"] == "sgd"
+    assert any("sgd, adam" in text for text in resolved.because)
+    assert spaces["mlp"].contains(spaces["mlp"].sample(np.random.default_rng(0)))
+    assert list(spaces) == list(resolved.families) == ["mlp", "logistic"]
+
+
+def test_an_unknown_optimizer_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SpecError, match=r"'adamm' is not an optimizer.*known: adagrad, adam, adamw") as caught:
+        resolve(spec(search={"optimizers": ["adamm"]}), PROFILE)
+    assert caught.value.pointer == "/search/optimizers"
+    with pytest.raises(SpecError, match="no family of this job searches its optimizer"):
+        resolve(spec(search={"families": ["logistic"], "optimizers": ["adam"]}), PROFILE)

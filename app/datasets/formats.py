@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from app.errors import ApiError, closest
 
-FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "gzip", "zip")
+FORMATS = (
+    "csv", "tsv", "json", "jsonl", "parquet", "arrow", "xlsx", "gzip", "zip", "tar", "imagefolder", "coco", "voc", "masks",
+)  # fmt: skip
 
 # None: says nothing about the content
 _MEDIA: dict[str, str | None] = {
@@ -31,6 +33,7 @@ _MEDIA: dict[str, str | None] = {
     "application/x-zip-compressed": "zip",
     "application/gzip": "gzip",
     "application/x-gzip": "gzip",
+    "application/x-tar": "tar",
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,10 +13,12 @@ import numpy as np
 from app.answers import finite
 from app.storage import Storage
 
+THUMBNAIL = 96  # longer side of a shown picture
+
 
 def preview(storage: Storage, row: Any, n: int) -> dict[str, Any]:
-    """Columns, types and up to n rows of the typed table; missing values are None."""
-    from assay.data.table import Table, Words
+    """Columns, types and up to n rows of the typed table; missing values are None, pictures small data: URLs."""
+    from assay.data.table import Blobs, Table, Words
 
     with tempfile.TemporaryDirectory(prefix="assay-preview-") as folder:
         path = Path(folder) / "table"
@@ -28,6 +32,8 @@ def preview(storage: Storage, row: Any, n: int) -> dict[str, Any]:
             whole = str(head.types[name]) == "integer"
             if isinstance(column, Words):
                 columns.append([v or None for v in column.values().tolist()])
+            elif isinstance(column, Blobs):
+                columns.append([_thumbnail(data) for data in column])
             else:
                 columns.append([_number(v, whole) for v in column.tolist()])
     return {
@@ -36,6 +42,22 @@ def preview(storage: Storage, row: Any, n: int) -> dict[str, Any]:
         "rows": [list(values) for values in zip(*columns, strict=True)],
         "total_rows": total,
     }
+
+
+def _thumbnail(data: bytes | None) -> str | None:
+    """A picture as a small data: URL."""
+    from assay.data.pixels import TooLarge, Unreadable, rgb
+
+    if data is None:
+        return None
+    try:
+        image = rgb(data, THUMBNAIL)
+    except (Unreadable, TooLarge):
+        return None
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=80)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def _number(value: float, whole: bool) -> float | int | None:

@@ -35,7 +35,7 @@ def create(
     record: Callable[[Connection, Response], None],
 ) -> Response:
     """Check the request against the dataset, decide every `auto`, queue the job, ring the bell: 202."""
-    from assay.families import discover, space_of
+    from assay.families import spaces_of
     from assay.spec import limits_of
 
     for name in _UNSERVED:
@@ -44,7 +44,6 @@ def create(
             raise ApiError("validation_error", text, errors=[Fault(f"/{name}", "not_served", text)])
     dataset = _dataset(services, caller, request["dataset_id"])
     spec, resolved = resolve(request, dataset)
-    families = discover()
     name = request.get("name") or f"{dataset.name}: {resolved.target}"[:200]
     with transaction(services.engine) as connection:
         # looked at again under the lock: a job must not begin on a dataset that was deleted or re-read meanwhile
@@ -64,7 +63,7 @@ def create(
             dataset_id=dataset.id,
             request=request,
             resolved=resolved.to_json(),
-            spaces={f: space_of(families[f]) for f in resolved.families},
+            spaces=spaces_of(resolved.families, resolved.options.get("optimizers")),
             limits=limits_of(spec.limits, resolved.greater_is_better),
             seed=resolved.seed,
             lane=resolved.lane,

@@ -162,5 +162,7 @@ def _rest(connection: Connection, change: JobChange, decision: FinishJob) -> Non
         trials.stop_open(connection, change)
         chores.fail_open_builds(connection, change)
         change.set(finished_at=change.now)
+    elif decision.status is JobStatus.FINISHING:
+        trials.stop_queued(connection, change)
     change.set(stop_reason=reason, error=error)
     change.move(decision.status, stop_reason=reason, error=error, model_id=change["model_id"])

@@ -15,7 +15,7 @@ from app.db.tables import WorkerRow, table
 from app.store_sql import chores
 from app.store_sql.change import jobs
 from app.store_sql.trials import IS_OPEN, VALUES, trial_of, trials
-from assay.search.lifecycle import JobStatus
+from assay.search.lifecycle import JobStatus, StopReason
 from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
 from assay.search.trial import Trial
@@ -27,7 +27,7 @@ _LIMITS = frozenset(f.name for f in fields(Limits))
 _CHANGING = [
     jobs.c[n]
     for n in (
-        *("status", "revision", "limits", "exhausted", "restarted_at", "lane", "active_seconds", "active_since"),
+        *("status", "revision", "limits", "exhausted", "restarted_at", "lane", "active_seconds", "active_since", "stop_reason"),
         *("n_completed", "n_stopped", "n_failed"),
     )
 ]
@@ -116,6 +116,7 @@ class Snapshots:
             ensemble=frozen.ensemble,
             facts=frozen.facts,
             exhausted=row.exhausted,
+            stop_reason=None if row.stop_reason is None else StopReason(row.stop_reason),
             restarted_at=row.restarted_at,
         )
 

@@ -22,13 +22,16 @@ from assay.metrics import all_values
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
 from assay.model.compose import combine, ensemble_graph, model_bytes
-from assay.model.ensemble import greedy_weights
+from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
 from assay.model.manifest import Manifest, Member
 from assay.tasks._problem import Problem
 
 CANDIDATES = 25  # best trials that may enter the ensemble, besides the best of every family
 SELECTION_ROWS = 10_000  # rows the greedy selection scores on; more change its choices little and cost seconds
+BYTES_PER_SECOND = 12_000_000  # of checkpoints that are composed, encoded, replayed and packed, on one core
+LEAST_BYTES = 10_000_000
+BAGGED_ROWS = 5_000  # validation rows up to which the selection is bagged; more decide well enough by themselves
 log = logging.getLogger(__name__)
 
 
@@ -84,7 +87,7 @@ def deliver(
 ) -> Built:
     """Write `model.onnx` and `model.zip` into the folder.
 
-    ensemble False: the best trial alone.  seconds: for choosing members; composing comes on top.  Members whose graph
+    ensemble False: the best trial alone.  seconds: what is left; it bounds the choice and the size of the ensemble.  Members whose graph
     does not answer like their fitted predictors are left out, and the choice is made again.  Raises AssayError when none
     is left, DataError when there is no readable checkpoint.
     """
@@ -94,7 +97,7 @@ def deliver(
         raise DataError("no completed trial has a readable checkpoint")
     while candidates:
         weights = _weigh(problem, candidates, until) if ensemble else np.ones(1)
-        members = [(c, w) for c, w in zip(candidates, weights, strict=False) if w > 0]
+        members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=False) if w > 0], seconds)
         graph, names, report = _compose(problem, members, info)
         if report.passed:
             return _package(problem, members, graph, names, report, folder, info, formats, clock())
@@ -124,6 +127,20 @@ def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> 
     return loaded if ensemble else loaded[:1]
 
 
+def _in_time(members: list[tuple[Loaded, float]], seconds: float) -> list[tuple[Loaded, float]]:
+    """Without the members that bring least for their size, until composing and replaying the rest fits the time."""
+    room = max(LEAST_BYTES, seconds * BYTES_PER_SECOND)
+    sizes = [m.source.path.stat().st_size for m, _ in members]
+    heaviest = max(range(len(members)), key=lambda i: members[i][1])
+    kept, used = {heaviest}, sizes[heaviest]
+    for i in sorted(range(len(members)), key=lambda i: -members[i][1] / sizes[i]):
+        if i not in kept and used + sizes[i] <= room:
+            kept.add(i)
+            used += sizes[i]
+    total = sum(members[i][1] for i in kept)
+    return [(members[i][0], members[i][1] / total) for i in sorted(kept)]
+
+
 def _weigh(problem: Problem, candidates: Sequence[Loaded], until: float) -> np.ndarray:
     rows = problem.folds.covered
     if len(rows) > SELECTION_ROWS:
@@ -135,7 +152,10 @@ def _weigh(problem: Problem, candidates: Sequence[Loaded], until: float) -> np.n
         # out of time: no further member can win, so the best prefix so far is kept
         return problem.metric.score(y, prediction, weight) if time.monotonic() < until else float("nan")
 
-    return greedy_weights([c.oof[rows] for c in candidates], score)
+    predictions = [c.oof[rows] for c in candidates]
+    if len(rows) > BAGGED_ROWS:
+        return greedy_weights(predictions, score)
+    return bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
 
 
 def _compose(

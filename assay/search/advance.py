@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from assay.families import discover as families
+from assay.search.expected import expected_seconds
 from assay.search.plan import JobSnapshot, StartTrials, plan, search_seconds_left
 from assay.search.store import Decided, Started, Store
 from assay.search.strategies import discover as strategies
@@ -62,6 +64,8 @@ def history(snapshot: JobSnapshot) -> History:
         trials_left=None if snapshot.limits.trials is None else snapshot.limits.trials - len(snapshot.trials),
         slots=snapshot.slots,
     )
+    if facts.seconds_left is not None:  # without a clock a search must not depend on how fast the machine is
+        facts = replace(facts, expected=expected_seconds(snapshot.trials, facts))
     return History(snapshot.seed, snapshot.trials, facts)
 
 

@@ -61,6 +61,7 @@ class JobSnapshot:
     ensemble: bool = True
     facts: Mapping[str, Any] | None = None  # kind, n_rows, n_features, n_classes, n_folds
     exhausted: bool = False  # the strategy had nothing left to propose
+    stop_reason: StopReason | None = None  # why a finishing job stopped; None: somebody asked for it
     restarted_at: int = 0  # number of the first trial of the present search: patience starts anew on a reopened job
 
     @property
@@ -88,7 +89,8 @@ class BuildModel:
 
 @dataclass(frozen=True)
 class FinishJob:
-    """Move the job to where it rests: succeeded, failed, cancelled, or paused."""
+    """Move the job to where it rests: succeeded, failed, cancelled, or paused; or to finishing, when the search is over
+    while trials are open: queued ones are stopped, running ones stop at their next report."""
 
     status: JobStatus
     stop_reason: StopReason | None = None
@@ -109,6 +111,9 @@ def plan(job: JobSnapshot) -> list[Action]:
         return _wind_down(job, building, FinishJob(JobStatus.CANCELLED))
     reason = stop_reason(job)
     if reason is not None:
+        # at the time limit running trials end by themselves, and what they have by then may count
+        if job.open and job.status is JobStatus.RUNNING and reason is not StopReason.TIME_LIMIT:
+            return [FinishJob(JobStatus.FINISHING, reason)]
         return _wind_down(job, building, FinishJob(JobStatus.SUCCEEDED, reason))
     actions: list[Action] = []
     if job.completed and not job.builds:
@@ -123,7 +128,7 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
     """Why the search is over, or None while it goes on."""
     limits = job.limits
     if job.status is JobStatus.FINISHING:
-        return StopReason.FINISHED_BY_USER
+        return job.stop_reason or StopReason.FINISHED_BY_USER
     target = limits.target_score
     if target is not None and any(_score(t) >= target for t in job.completed):
         return StopReason.TARGET_SCORE
@@ -142,14 +147,14 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
 def reserve_seconds(job: JobSnapshot) -> float:
     """Seconds of the limit kept for the final ensemble and its packaging.
 
-    Three percent and a second, and twice what the last build took: the final one has more members than an early one.
+    Three percent and two seconds, and twice what the last build took: the final one has more members than an early one.
     Never more than a third of the limit.
     """
     limit = job.limits.time_seconds
     if limit is None:
         return 0.0
     built = max((b.seconds or 0.0 for b in job.builds), default=0.0)
-    return min(limit / 3, 0.03 * limit + 1.0 + 2.0 * built)
+    return min(limit / 3, 0.03 * limit + 2.0 + 2.0 * built)
 
 
 def search_seconds_left(job: JobSnapshot) -> float:

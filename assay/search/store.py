@@ -185,7 +185,9 @@ class InMemoryStore:
             self._move(j, JobStatus.QUEUED)
             j.stop_reason, j.error = None, None
             wider = limits or s.limits
-            j.snapshot = replace(j.snapshot, limits=wider, exhausted=False, restarted_at=len(s.trials))
+            j.snapshot = replace(
+                j.snapshot, limits=wider, exhausted=False, stop_reason=None, restarted_at=len(s.trials)
+            )
             self._bump(j)
 
     def claim(self, worker: str, lane: str, free_bytes: int) -> Claim | None:
@@ -337,7 +339,10 @@ class InMemoryStore:
             self._move(j, decision.status)
             if decision.status in ENDED:
                 self._end_work(j)
+            elif decision.status is JobStatus.FINISHING:
+                self._stop(j, TrialStatus.QUEUED)
             j.stop_reason, j.error = decision.stop_reason, decision.error
+            j.snapshot = replace(j.snapshot, stop_reason=decision.stop_reason)
 
     def _end_work(self, j: _Job) -> None:
         """Nothing of an ended job stays open; whoever works on it finds the claim lost."""

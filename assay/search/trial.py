@@ -5,7 +5,7 @@ Inside the search a score is always higher-is-better; `assay.metrics` turns it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -88,6 +88,8 @@ class Facts:
     seconds_left: float | None = None  # of the search's own budget; None: no time limit
     trials_left: int | None = None
     slots: int = 1  # trials that run side by side
+    # (family, configuration) -> expected wall-clock seconds of a whole trial; None where no clock may matter
+    expected: Callable[[str, Mapping[str, Value]], float] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,10 +11,13 @@ from assay.data.fronts import Front
 from assay.data.split import Folds, make_folds
 from assay.data.table import ColumnType, Table, Words
 from assay.errors import DataError, SpecError
-from assay.families import Target
+from assay.families import Shape, Target
 from assay.metrics import METRICS, Metric, for_kind
 from assay.spec import MIN_ROWS, ColumnFacts, JobSpec, ProfileFacts, Resolved, column, pick_families, pick_strategy
 
+LEAST_FOLDS = 3
+WORTHWHILE_TRIALS = 16  # a search of fewer is hardly one
+SLOTS = 2  # trials side by side that are reckoned with; how many there will be is not known when a job is made
 GATE_ROWS = 1000  # real rows replayed through every graph before it is published
 
 
@@ -61,8 +64,9 @@ def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metri
             f"{metric!r} is not a metric for {kind}; known: {', '.join(for_kind(kind))}", pointer="/objective/metric"
         )
     features, left_out = _features(spec, profile)
-    method, folds = _validation(spec, usable, because)
-    families = pick_families(spec, usable, len(features), 0 if kind == "regression" else target.distinct)
+    shape = Shape(usable, len(features), 0 if kind == "regression" else target.distinct)
+    families = pick_families(spec, shape.n_rows, shape.n_features, shape.n_classes)
+    method, folds = _validation(spec, shape, families, because)
     strategy = pick_strategy(spec)
     if spec.device == "gpu":
         because.append("device gpu: as asked; without a GPU worker the job waits")
@@ -167,8 +171,8 @@ def _features(spec: JobSpec, profile: ProfileFacts) -> tuple[list[ColumnFacts], 
     return features, left_out
 
 
-def _validation(spec: JobSpec, n: int, because: list[str]) -> tuple[str, int]:
-    method, folds = spec.validation.method, spec.validation.folds
+def _validation(spec: JobSpec, shape: Shape, families: Sequence[str], because: list[str]) -> tuple[str, int]:
+    method, folds, n = spec.validation.method, spec.validation.folds, shape.n_rows
     for needs, name in (("group", "group_column"), ("time", "time_column")):
         if method == needs and getattr(spec.task, name) is None:
             raise SpecError(f"validation.method {needs!r} needs task.{name}", pointer=f"/task/{name}")
@@ -182,9 +186,24 @@ def _validation(spec: JobSpec, n: int, because: list[str]) -> tuple[str, int]:
         because.append(f"validation {method}: {n} rows" + (", grouped" if method == "group" else ""))
     if folds is None:
         # small tables need every row for training and have the time for more folds; large ones are judged well by few
-        folds = 8 if n < 2_000 else 5 if n < 30_000 else 3 if n <= 100_000 else 5
-        because.append(f"{folds} folds: {n} rows" if method != "holdout" else f"one fold of 1/{folds}: {n} rows")
+        folds = 8 if n < 2_000 else 5 if n <= 100_000 or method == "holdout" else 3
+        why = f"{n} rows"
+        can = _folds_in_time(spec, shape, families)
+        if method != "holdout" and can < folds:
+            folds, why = max(LEAST_FOLDS, can), f"{n} rows in {spec.limits.time_seconds:g} s"
+        because.append(f"{folds} folds: {why}" if method != "holdout" else f"one fold of 1/{folds}: {why}")
     return method, min(folds, max(2, n // 5))
+
+
+def _folds_in_time(spec: JobSpec, shape: Shape, families: Sequence[str]) -> int:
+    """Folds with which about WORTHWHILE_TRIALS typical trials end within the time limit."""
+    from assay.families import discover
+
+    if spec.limits.time_seconds is None:
+        return 50
+    known = discover()
+    seconds = float(np.median([known[f].cost(known[f].Config(), shape).seconds for f in families]))
+    return int(SLOTS * spec.limits.time_seconds / max(1e-6, WORTHWHILE_TRIALS * seconds))
 
 
 def _weights(table: Table, resolved: Resolved, keep: np.ndarray) -> np.ndarray | None:

@@ -62,6 +62,31 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         [BuildModel(True)],
     ),
     (
+        "target score: what is open is not wanted any more",
+        {"limits": Limits(target_score=0.8), "trials": trials("C", "r", "q"), "builds": (EARLY,)},
+        [FinishJob(J.FINISHING, R.TARGET_SCORE)],
+    ),
+    (
+        "finishing because of the target score: wait for what runs",
+        {"status": J.FINISHING, "stop_reason": R.TARGET_SCORE, "trials": trials("C", "r"), "builds": (EARLY,)},
+        [],
+    ),
+    (
+        "finishing because of the target score: the reason stays",
+        {
+            "status": J.FINISHING,
+            "stop_reason": R.TARGET_SCORE,
+            "trials": trials("C", "s"),
+            "builds": (EARLY, Build(1, True, "done", 1)),
+        },
+        [FinishJob(J.SUCCEEDED, R.TARGET_SCORE)],
+    ),
+    (
+        "time is up: running trials end by themselves",
+        {"elapsed": 99.0, "trials": trials("c", "r"), "builds": (EARLY,)},
+        [],
+    ),
+    (
         "patience",
         {"limits": Limits(patience_trials=2), "trials": trials("C", "c", "c"), "builds": (EARLY,)},
         [BuildModel(True)],
@@ -218,8 +243,8 @@ def test_without_any_result_a_job_fails_and_says_why() -> None:
 
 
 def test_the_reserve_grows_with_what_a_build_took_and_stays_below_a_third() -> None:
-    assert reserve_seconds(BASE) == pytest.approx(4.0)
-    assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=2.0),))) == pytest.approx(8.0)
+    assert reserve_seconds(BASE) == pytest.approx(5.0)
+    assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=2.0),))) == pytest.approx(9.0)
     assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=500.0),))) == pytest.approx(100 / 3)
     assert reserve_seconds(replace(BASE, limits=Limits(time_seconds=None, trials=1))) == 0.0
 

@@ -1,9 +1,10 @@
-"""What users get when they name no strategy: a portfolio first, then the family that promises most for its seconds.
+"""What users get when they name no strategy: a portfolio in order of merit, then search where it may still pay.
 
-Every family's default comes first, cheap ones before dear ones, so that a model is there at once.  Then configurations of
-the portfolio alternate with search: the family by its estimated cost for improvement (FLAML, see `_economy`), the
+The cheapest family's default comes first, so that a model is there at once.  Then the portfolio in its order, the default
+of every family among it, past whatever would take too much of the time left.  Variants of a family are tried only while its
+best trial is not far behind the best of all: an ensemble gains from different families more than from more of a weak one.
+Every fourth trial, and all after the portfolio, are searched: the family by how close and how cheap it is, the
 configuration by a local move around the family's best (CFO, see `_local`) or by a Parzen estimator (TPE), in turns.
-A family of which no trial would end in the time left is not asked.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.search.strategies import _economy, _folds, _local
+from assay.search.strategies import _folds, _local
 from assay.search.strategies._asking import ask
+from assay.search.strategies._merit import affordable, closeness, shares
 from assay.search.strategies._portfolio import starts
 from assay.search.trial import History, Proposal, Report, Trial, Verdict
 from assay.space import Space
+
+SEARCH_EVERY = 4  # trials, while the portfolio lasts
+UNLISTED_AFTER = 8  # entries of the portfolio: where the defaults of families that it does not know come in
 
 
 @dataclass(frozen=True)
@@ -25,28 +30,38 @@ class Auto:
     def propose(
         self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, n: int
     ) -> list[Proposal]:
-        listed = starts(spaces)
+        listed = _listed(spaces)
 
         def draw(seen: History, left: Mapping[str, Space], attempt: int) -> Proposal | None:
-            able = _economy.affordable(seen, left)
-            if attempt == 0 and seen.next_number % 2 == 0:
-                start = _untried_start(listed, seen, spaces, able)
+            if attempt == 0 and (seen.next_number % SEARCH_EVERY or len(seen.completed) < len(left)):
+                start = _untried_start(listed, seen, spaces, left)
                 if start is not None:
                     return start
-            return _searched(seen, {f: left[f] for f in able}, rng, attempt)
+            return _searched(seen, left, rng, attempt)
 
-        return ask(history, spaces, rng, n, draw)
+        return ask(history, spaces, rng, n, draw, defaults=1)
 
     def judge(self, history: History, trial: Trial, report: Report) -> Verdict:
         return Verdict.STOP if _folds.hopeless(history, trial, report) else Verdict.CONTINUE
 
 
+def _listed(spaces: Mapping[str, Space]) -> list[Proposal]:
+    """The portfolio, with the defaults of families that it does not know."""
+    listed = starts(spaces)
+    known = {p.family for p in listed}
+    others = [Proposal(f, s.complete(s.defaults()), "default") for f, s in spaces.items() if f not in known]
+    return listed[:UNLISTED_AFTER] + others + listed[UNLISTED_AFTER:]
+
+
 def _untried_start(
-    listed: list[Proposal], seen: History, spaces: Mapping[str, Space], able: list[str]
+    listed: list[Proposal], seen: History, spaces: Mapping[str, Space], left: Mapping[str, Space]
 ) -> Proposal | None:
     tried = seen.keys(spaces)
+    near = closeness(seen)
     for start in listed:
-        if start.family in able and (start.family, spaces[start.family].key(start.config)) not in tried:
+        if start.family not in left or (start.family, spaces[start.family].key(start.config)) in tried:
+            continue
+        if near.get(start.family, 1.0) >= 0.1 and affordable(seen, start):
             return start
     return None
 
@@ -54,9 +69,9 @@ def _untried_start(
 def _searched(seen: History, left: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
     from assay.search.strategies import _tpe
 
-    standings = _economy.standings(seen, left)
-    names = list(standings)
-    family = names[int(rng.choice(len(names), p=[standings[f].share for f in names]))]
+    chances = shares(seen, left)
+    names = list(chances)
+    family = names[int(rng.choice(len(names), p=list(chances.values())))]
     space = left[family]
     position = _local.position(seen.of_family(family))
     if position.best is None:
@@ -71,10 +86,10 @@ def explain(history: History) -> str:
     """What was picked and why, in words."""
     families = list(dict.fromkeys(t.family for t in history.trials))
     if not families:
-        return "defaults of every family first, cheap ones before dear ones"
-    shares = sorted(_economy.standings(history, families).values(), key=lambda s: -s.share)
-    told = ", ".join(f"{s.family} {s.share:.0%}" for s in shares[:5])
-    return f"{len(history.trials)} trials so far; the next one goes by expected gain per second to: {told}"
+        return "a quick default first, then a portfolio of configurations that did well on many tables"
+    found = sorted(shares(history, families).items(), key=lambda s: -s[1])
+    told = ", ".join(f"{family} {share:.0%}" for family, share in found[:5])
+    return f"{len(history.trials)} trials so far; a searched one goes, by closeness to the best and by cost, to: {told}"
 
 
 strategy = Auto()

@@ -1,0 +1,68 @@
+"""Which families deserve more trials when the best of all kinds will be blended: the close ones, cheap before dear.
+
+A family far behind in score hardly ever enters an ensemble with a second configuration, however cheap it is; one close to
+the best may, although it never leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from assay.search.strategies._economy import typical_seconds
+from assay.search.trial import History, Proposal
+
+MOST = 0.4  # share of the time left that one trial may take
+LEAST_SHARE = 0.01  # of the searched trials, for any family that can still end in time
+
+
+def closeness(history: History) -> dict[str, float]:
+    """1 for the family of the best trial, falling to 0 for families far behind; only families that completed one.
+
+    The unit is the spread of scores between the best trial and the middle one of the families' best.
+    """
+    best: dict[str, float] = {}
+    for t in history.completed:
+        if t.score is not None:
+            best[t.family] = max(best.get(t.family, -np.inf), t.score)
+    if not best:
+        return {}
+    top = max(best.values())
+    gaps = np.array([top - s for s in best.values()])
+    noise = [t.score_std for t in history.completed if t.score == top and t.score_std]
+    unit = max(float(np.median(gaps)), 0.5 * (noise[0] if noise else 0.0), 1e-12)
+    return {f: float(np.exp(-((top - s) / unit))) for f, s in best.items()}
+
+
+def affordable(history: History, proposal: Proposal) -> bool:
+    """Whether a trial will end in time without eating what the others need; always without a time limit."""
+    facts = history.facts
+    if facts.seconds_left is None or facts.expected is None:
+        return True
+    return facts.expected(proposal.family, proposal.config) <= MOST * facts.seconds_left
+
+
+def shares(history: History, families: Iterable[str]) -> dict[str, float]:
+    """Probability of each family to get the next searched trial; they sum to one.
+
+    Families of which no trial would end in the time left get none, unless that is all of them: then the quickest one.
+    """
+    names = list(families)
+    facts = history.facts
+    seconds = {f: typical_seconds(history.of_family(f)) for f in names}
+    known = [s for s in seconds.values() if s is not None]
+    typical = float(np.median(known)) if known else 1.0
+    cost = {f: max(0.05, typical if s is None else s) for f, s in seconds.items()}
+    able = names
+    if facts.seconds_left is not None:
+        left = facts.seconds_left
+        able = [f for f in names if cost[f] <= 0.9 * left] or [min(names, key=lambda f: (cost[f], names.index(f)))]
+    near = closeness(history)
+    failed = {f for f in able if f not in near and any(t.ended for t in history.of_family(f))}
+    weights = np.array([0.0 if f in failed else near.get(f, 0.5) / np.sqrt(cost[f]) for f in able])
+    if weights.sum() <= 0:
+        weights = np.ones(len(able))
+    floor = min(LEAST_SHARE, 0.5 / len(able))
+    chances = floor + (1.0 - floor * len(able)) * weights / weights.sum()
+    return {f: float(c) for f, c in zip(able, chances, strict=True)}

@@ -55,10 +55,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if settings.embedded:
             await run_in_threadpool(forget_unfinished, services.engine)
         keeping = asyncio.create_task(_housekeeping(services))
+        warming = asyncio.create_task(run_in_threadpool(_warm))  # so that the first job is not the one that waits
         try:
             yield
         finally:
             keeping.cancel()
+            warming.cancel()
             await services.changes.close()
             services.bell.close()
             services.engine.dispose()
@@ -131,6 +133,14 @@ async def _housekeeping(services: Services) -> None:
             await run_in_threadpool(_tidy, services)
         except Exception:
             log.exception("housekeeping failed; it is tried again in %d s", HOUSEKEEPING)
+
+
+def _warm() -> None:
+    """Import what creating a job needs: every family, with its space."""
+    from app.catalog import service as catalog
+
+    catalog.families()
+    catalog.tasks()
 
 
 def _tidy(services: Services) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -37,6 +38,18 @@ class FoldModel:
         scaled = np.asarray(self.predictor.predict(self.preparation.transform(table)), np.float64)
         return scaled * self.y_std + self.y_mean
 
+    @cached_property
+    def graph(self) -> Graph:
+        """The same from the values `raw:<column>` to [N, k]."""
+        scope = Scope()
+        matrix = scope.include(self.preparation.to_onnx({c: RAW + c for c in self.preparation.columns}))
+        out = scope.include(self.predictor.to_onnx(matrix))
+        if np.any(self.y_std != 1.0):
+            out = scope.add("Mul", out, scope.const(np.asarray(self.y_std, np.float32)))
+        if np.any(self.y_mean != 0.0):
+            out = scope.add("Add", out, scope.const(np.asarray(self.y_mean, np.float32)))
+        return scope.graph(out)
+
 
 def predict_member(folds: Sequence[FoldModel], table: Table) -> np.ndarray:
     """What `member_graph` answers, computed by the fitted predictors themselves.  float64 (n, k)."""
@@ -46,15 +59,7 @@ def predict_member(folds: Sequence[FoldModel], table: Table) -> np.ndarray:
 def member_graph(folds: Sequence[FoldModel]) -> Graph:
     """The weighted mean of the fold models, from the values `raw:<column>` to [N, k]."""
     scope = Scope()
-    outputs = []
-    for fold in folds:
-        matrix = scope.include(fold.preparation.to_onnx({c: RAW + c for c in fold.preparation.columns}))
-        out = scope.include(fold.predictor.to_onnx(matrix))
-        if np.any(fold.y_std != 1.0):
-            out = scope.add("Mul", out, scope.const(np.asarray(fold.y_std, np.float32)))
-        if np.any(fold.y_mean != 0.0):
-            out = scope.add("Add", out, scope.const(np.asarray(fold.y_mean, np.float32)))
-        outputs.append(out)
+    outputs = [scope.include(fold.graph) for fold in folds]
     return dedupe(scope.graph(_add_mean(scope, outputs, [f.weight for f in folds])))
 
 

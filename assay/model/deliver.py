@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ import numpy as np
 
 from assay.data.table import Blobs, ColumnType, Words
 from assay.errors import AssayError, DataError
-from assay.metrics import all_values
+from assay.metrics import METRICS, all_values
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
-from assay.model.compose import combine, ensemble_graph, model_bytes
+from assay.model.calibrate import OF_LABELS, fit_temperature, fit_threshold
+from assay.model.compose import combine, decide, ensemble_graph, model_bytes
 from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
 from assay.model.manifest import Manifest, Member
@@ -73,6 +75,28 @@ class Loaded:
     checkpoint: checkpoint.Checkpoint
     oof: np.ndarray  # (n, k), NaN where a row was never validated
 
+    @property
+    def size(self) -> int:
+        """Bytes of the checkpoint, most of which is its graph."""
+        return self.source.path.stat().st_size
+
+
+@dataclass(frozen=True, eq=False)
+class Blend:
+    """Members with weights that sum to 1, and what was learned on top of them."""
+
+    members: Sequence[tuple[Loaded, float]]
+    temperature: float = 1.0
+    threshold: float | None = None
+
+    @property
+    def weights(self) -> list[float]:
+        return [w for _, w in self.members]
+
+    def of(self, predictions: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
+        """The blend's prediction from its members', each (n, k)."""
+        return combine(predictions, self.weights, n_classes, self.temperature)
+
 
 def deliver(
     problem: Problem,
@@ -87,28 +111,70 @@ def deliver(
 ) -> Built:
     """Write `model.onnx` and `model.zip` into the folder.
 
-    ensemble False: the best trial alone.  seconds: what is left; it bounds the choice and the size of the ensemble.  Members whose graph
-    does not answer like their fitted predictors are left out, and the choice is made again.  Raises AssayError when none
-    is left, DataError when there is no readable checkpoint.
+    ensemble False: the best trial alone.  seconds: what is left; it bounds the choice and the size of the ensemble.
+    info["limits"]: `predict_ms_per_row` and `model_mb` of the job; members are given up until the model keeps them, and if
+    not even one member does, the manifest's info says so.  Members whose graph does not answer like their fitted
+    predictors are left out, and the choice is made again.  Raises AssayError when none is left, DataError when there is
+    no readable checkpoint.
     """
     until = time.monotonic() + 0.5 * seconds
     candidates = _candidates(problem, sources, ensemble)
     if not candidates:
         raise DataError("no completed trial has a readable checkpoint")
+    limits = info.get("limits") or {}
+    nearest: tuple[float, Callable[[], Built]] | None = None  # to the limits, of what passed the gate
+    message = ""
     while candidates:
-        weights = _weigh(problem, candidates, until) if ensemble else np.ones(1)
-        members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=False) if w > 0], seconds)
-        graph, names, report = _compose(problem, members, info)
+        weights = _weigh(problem, candidates, until) if ensemble else np.eye(len(candidates))[0]
+        members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=True) if w > 0], seconds)
+        blend = _calibrated(problem, members)
+        graph, names, report = _compose(problem, blend, info)
         if report.passed:
-            return _package(problem, members, graph, names, report, folder, info, formats, clock())
-        log.warning("an ensemble of %d did not pass the replay gate: %s", len(members), report.message)
-        guilty = {m.source.number for m, _ in members if not _compose(problem, [(m, 1.0)], info)[2].passed}
-        if not guilty:  # each is right alone: give up the blend, not the model
-            guilty = {m.source.number for m, _ in members[1:]}
+            excess = _excess(limits, graph, report)
+            if nearest is None or excess < nearest[0]:
+                args = (problem, blend, graph, names, report, folder, info, formats, clock(), _missed(limits, excess))
+                nearest = excess, partial(_package, *args)
+            if excess <= 1.0:
+                break
+            guilty = {max(members, key=lambda m: m[0].size)[0].source.number}
+        else:
+            message = report.message
+            log.warning("an ensemble of %d did not pass the replay gate: %s", len(members), message)
+            alone = {m.source.number: _compose(problem, Blend([(m, 1.0)]), info)[2].passed for m, _ in members}
+            guilty = {number for number, passed in alone.items() if not passed}
+            if not guilty:  # each is right alone: give up the blend, not the model
+                guilty = {m.source.number for m, _ in members[1:]}
+            if not guilty:
+                break
         candidates = [c for c in candidates if c.source.number not in guilty]
-        if len(members) == 1 and not guilty:
-            break
-    raise AssayError(f"no trial's graph answers like its fitted model: {report.message}")
+    if nearest is None:
+        raise AssayError(f"no trial's graph answers like its fitted model: {message}")
+    return nearest[1]()
+
+
+def _excess(limits: Mapping[str, Any], graph: bytes, report: GateReport) -> float:
+    """How many times the model is over the nearest of its limits; 1 or less: it keeps them all."""
+    asked = ((limits.get("predict_ms_per_row"), report.ms_per_row), (limits.get("model_mb"), len(graph) / 1e6))
+    return max((float(has / limit) for limit, has in asked if limit), default=0.0)
+
+
+def _missed(limits: Mapping[str, Any], excess: float) -> str:
+    if excess <= 1.0:
+        return ""
+    asked = ", ".join(f"{k} {limits[k]:g}" for k in ("predict_ms_per_row", "model_mb") if limits.get(k))
+    return f"no completed trial keeps the limits ({asked}); this is the nearest, {excess:.2f} times over"
+
+
+def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]]) -> Blend:
+    """What the blend's own out-of-fold predictions teach: a temperature, and a threshold for metrics of labels."""
+    if not problem.classes:
+        return Blend(members)
+    rows = problem.folds.covered
+    y, weight = problem.y[rows], None if problem.weight is None else problem.weight[rows]
+    mean = Blend(members).of([m.oof[rows] for m, _ in members], len(problem.classes))
+    temperature = fit_temperature(y, mean, weight)
+    p = combine([mean], [1.0], len(problem.classes), temperature)
+    return Blend(members, temperature, fit_threshold(y, p, problem.metric, weight))
 
 
 def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> list[Loaded]:
@@ -124,13 +190,13 @@ def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> 
             loaded.append(Loaded(source, opened, opened.array("oof").astype(np.float64)))
         except (DataError, KeyError, OSError):
             log.exception("the checkpoint of trial %d cannot be read", source.number)
-    return loaded if ensemble else loaded[:1]
+    return loaded
 
 
 def _in_time(members: list[tuple[Loaded, float]], seconds: float) -> list[tuple[Loaded, float]]:
     """Without the members that bring least for their size, until composing and replaying the rest fits the time."""
     room = max(LEAST_BYTES, seconds * BYTES_PER_SECOND)
-    sizes = [m.source.path.stat().st_size for m, _ in members]
+    sizes = [m.size for m, _ in members]
     heaviest = max(range(len(members)), key=lambda i: members[i][1])
     kept, used = {heaviest}, sizes[heaviest]
     for i in sorted(range(len(members)), key=lambda i: -members[i][1] / sizes[i]):
@@ -148,9 +214,13 @@ def _weigh(problem: Problem, candidates: Sequence[Loaded], until: float) -> np.n
     y = problem.y[rows]
     weight = None if problem.weight is None else problem.weight[rows]
 
+    # labels tell little of few rows, and the threshold is chosen afterwards: select by probabilities there
+    by_labels = problem.metric.name in OF_LABELS and len(rows) <= BAGGED_ROWS
+    metric = METRICS["log_loss"] if by_labels else problem.metric
+
     def score(prediction: np.ndarray) -> float:
         # out of time: no further member can win, so the best prefix so far is kept
-        return problem.metric.score(y, prediction, weight) if time.monotonic() < until else float("nan")
+        return metric.score(y, prediction, weight) if time.monotonic() < until else float("nan")
 
     predictions = [c.oof[rows] for c in candidates]
     if len(rows) > BAGGED_ROWS:
@@ -158,19 +228,23 @@ def _weigh(problem: Problem, candidates: Sequence[Loaded], until: float) -> np.n
     return bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
 
 
-def _compose(
-    problem: Problem, members: Sequence[tuple[Loaded, float]], info: Mapping[str, Any]
-) -> tuple[bytes, dict[str, str], GateReport]:
-    weights = [w for _, w in members]
-    n_targets = problem.target.n_targets
-    delivered = ensemble_graph([m.checkpoint.graph for m, _ in members], weights, problem.classes, n_targets=n_targets)
+def _compose(problem: Problem, blend: Blend, info: Mapping[str, Any]) -> tuple[bytes, dict[str, str], GateReport]:
+    delivered = ensemble_graph(
+        [m.checkpoint.graph for m, _ in blend.members],
+        blend.weights,
+        problem.classes,
+        blend.temperature,
+        blend.threshold,
+        problem.target.n_targets,
+    )
     types = {name: ColumnType(problem.features.types[name]) for name in problem.features.names}
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
     graph, names = model_bytes(delivered, types, about, problem.fronts)
-    expected = combine([m.checkpoint.array("gate") for m, _ in members], weights, len(problem.classes))
+    expected = blend.of([m.checkpoint.array("gate") for m, _ in blend.members], len(problem.classes))
     scale = float(np.std(problem.y)) if problem.target.is_regression else 1.0
+    feeds = raw_feeds(problem.gate, problem.fronts)
     try:
-        report = replay(graph, raw_feeds(problem.gate, problem.fronts), expected, problem.classes, scale=scale or 1.0)
+        report = replay(graph, feeds, expected, problem.classes, blend.threshold, scale=scale or 1.0)
     except Exception as error:  # the runtime refuses to load or to run it
         report = GateReport(False, len(expected), float("inf"), 0, f"{type(error).__name__}: {error}")
     return graph, names, report
@@ -178,7 +252,7 @@ def _compose(
 
 def _package(
     problem: Problem,
-    members: Sequence[tuple[Loaded, float]],
+    blend: Blend,
     graph: bytes,
     names: Mapping[str, str],
     report: GateReport,
@@ -186,22 +260,13 @@ def _package(
     info: Mapping[str, Any],
     formats: Mapping[str, Mapping[str, Any]],
     now: datetime,
+    missed: str,
 ) -> Built:
-    weights = [w for _, w in members]
-    n_classes = len(problem.classes)
-    covered = problem.folds.covered
-    oof = combine([m.oof[covered] for m, _ in members], weights, n_classes)
-    score, std = _fold_scores(problem, members, weights)
-    kind = problem.resolved.kind
-    weight = None if problem.weight is None else problem.weight[covered]
-    test_metrics: dict[str, float] = {}
-    if len(problem.folds.test):
-        test = combine([m.checkpoint.array("test") for m, _ in members], weights, n_classes)
-        test_weight = None if problem.weight is None else problem.weight[problem.folds.test]
-        test_metrics = all_values(kind, problem.y[problem.folds.test], test, test_weight)
+    score, std = _fold_scores(problem, blend)
+    covered, test = problem.folds.covered, problem.folds.test
     manifest = Manifest(
         name=str(info.get("name", "model")),
-        kind=kind,
+        kind=problem.resolved.kind,
         task=problem.resolved.task,
         target=problem.resolved.target,
         metric=problem.resolved.metric,
@@ -209,34 +274,51 @@ def _package(
         input_schema=tuple(_field(problem, name, formats.get(name, {})) for name in problem.features.names),
         outputs=dict(names),
         classes=problem.classes,
-        metrics=all_values(kind, problem.y[covered], oof, weight),
-        test_metrics=test_metrics,
-        members=tuple(Member(m.source.number, m.source.family, float(w)) for m, w in members),
+        metrics=_values(problem, blend, covered, [m.oof[covered] for m, _ in blend.members]),
+        test_metrics=_values(problem, blend, test, [m.checkpoint.array("test") for m, _ in blend.members]),
+        members=tuple(Member(m.source.number, m.source.family, float(w)) for m, w in blend.members),
+        threshold=blend.threshold,
+        temperature=blend.temperature,
         fronts={n: text for n in problem.features.names if (text := _front(problem, n))},
         versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
         info={
             "job_id": info.get("job_id", ""),
             "score": score,
             "score_std": std,
-            "rows": {"train": len(covered), "test": len(problem.folds.test), "without_target": problem.left_out},
+            "rows": {"train": len(covered), "test": len(test), "without_target": problem.left_out},
             "validation": {"method": problem.resolved.method, "folds": len(problem.folds)},
             "gate": {"rows": report.n_rows, "max_difference": report.max_difference},
-        },
+            "predict_ms_per_row": report.ms_per_row,
+        }
+        | ({"limits_missed": missed} if missed else {}),
     )
     (folder / "model.onnx").write_bytes(graph)
     write_bundle(folder / "model.zip", graph, manifest)
     return Built("model.zip", "model.onnx", manifest.to_json(), score, dict(manifest.info["gate"]))
 
 
-def _fold_scores(
-    problem: Problem, members: Sequence[tuple[Loaded, float]], weights: Sequence[float]
-) -> tuple[float, float]:
+def _values(problem: Problem, blend: Blend, rows: np.ndarray, predictions: Sequence[np.ndarray]) -> dict[str, float]:
+    """All metrics of the blend on some rows; those of labels by the labels it really answers."""
+    if not len(rows):
+        return {}
+    kind, y, weight = problem.resolved.kind, problem.y[rows], None if problem.weight is None else problem.weight[rows]
+    p = blend.of(predictions, len(problem.classes))
+    values = all_values(kind, y, p, weight)
+    if blend.threshold is not None:
+        answered = all_values(kind, y, np.eye(2)[decide(p, blend.threshold)], weight)
+        values |= {name: answered[name] for name in OF_LABELS if name in answered}
+    return values
+
+
+def _fold_scores(problem: Problem, blend: Blend) -> tuple[float, float]:
     """Mean and deviation over the folds, as a trial's score is made, so that the two can be compared."""
     scores = []
     for _, valid in problem.folds.pairs:
-        blend = combine([m.oof[valid] for m, _ in members], weights, len(problem.classes))
+        p = blend.of([m.oof[valid] for m, _ in blend.members], len(problem.classes))
+        if blend.threshold is not None:
+            p = np.eye(2)[decide(p, blend.threshold)]
         weight = None if problem.weight is None else problem.weight[valid]
-        scores.append(problem.metric.score(problem.y[valid], blend, weight))
+        scores.append(problem.metric.score(problem.y[valid], p, weight))
     return float(np.mean(scores)), float(np.std(scores))
 
 

@@ -6,6 +6,7 @@ ensemble of them is known before its graph exists; `replay` then compares.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -39,6 +40,7 @@ class GateReport:
     max_difference: float
     label_flips: int
     message: str = ""
+    ms_per_row: float = 0.0  # of the whole batch on one core
 
 
 def gate_table(table: Table, rng: np.random.Generator, n: int = 1000) -> Table:
@@ -96,7 +98,9 @@ def replay(
     """
     session = _session(onnx_bytes)
     n = len(expected)
+    began = time.perf_counter()
     labels, found = _answers(session, feeds, bool(classes))
+    ms_per_row = 1000.0 * (time.perf_counter() - began) / max(1, n)
     if found.shape != expected.shape:
         return GateReport(False, n, np.inf, 0, f"the graph answers {found.shape}, the predictors {expected.shape}")
     extreme = np.zeros(n, bool)
@@ -127,7 +131,7 @@ def replay(
         apart = float((np.abs(alone[0] - found[i]) / (unit + np.abs(found[i]))).max(initial=0))
         if not apart <= allowed[i]:
             return GateReport(False, n, largest, 0, f"row {i} alone differs by {apart:.1e} from row {i} in a batch")
-    return GateReport(True, n, largest, 0)
+    return GateReport(True, n, largest, 0, ms_per_row=ms_per_row)
 
 
 def _alone(n: int) -> list[int]:

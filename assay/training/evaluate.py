@@ -24,6 +24,7 @@ from assay.model.compose import FoldModel, member_graph
 from assay.space import Value, build
 from assay.tasks._problem import Problem
 
+ASKING_SHARE = 0.08  # of a fold's time kept for predicting and for the graph, until it is known what that takes
 CACHE_BYTES = 1 << 30  # of prepared matrices kept in one process
 
 
@@ -117,16 +118,26 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     config = build(request.family.Config, request.config)
     recipe = request.family.recipe(config)
     steps = request.family.steps(config)
-    prepared = (
-        [matrices.get(recipe, i) for i in range(len(problem.folds))] if isinstance(request.family, FoldsFamily) else []
-    )
-    if prepared:
-        predictors, scores = _all_folds(problem, request, config, steps, prepared, started)
+    if isinstance(request.family, FoldsFamily):
+        fitted = _all_folds(matrices, request, config, recipe, steps, started)
     else:
-        predictors, scores, prepared = _fold_by_fold(matrices, request, config, recipe, steps, started)
+        fitted = _fold_by_fold(matrices, request, config, recipe, steps, started)
+    scores = [f.score for f in fitted]
     if not all(math.isfinite(s) for s in scores):
         raise Diverged(f"the score is not a number: {scores}")
-    return _finish(problem, request, prepared, predictors, scores, started)
+    return _finish(problem, request, fitted, started)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One fold's model and all that is asked of it.  test, gate: None when the fold is not delivered."""
+
+    model: FoldModel
+    score: float
+    valid: np.ndarray  # (m, k)
+    test: np.ndarray | None
+    gate: np.ndarray | None
+    ms_per_row: float
 
 
 def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
@@ -173,42 +184,63 @@ def _context(request: Request, fold: int, steps: int, deadline: float) -> FitCon
 
 def _fold_by_fold(
     matrices: Matrices, request: Request, config: Any, recipe: Wish, steps: int, started: float
-) -> tuple[list[Predictor], list[float], list[Prepared]]:
+) -> list[Fitted]:
     problem = matrices.problem
-    predictors: list[Predictor] = []
-    scores: list[float] = []
-    prepared: list[Prepared] = []
-    for i in range(len(problem.folds)):
+    k = len(problem.folds)
+    fitted: list[Fitted] = []
+    asking = 0.0  # seconds that a fold took after its fit: predicting and becoming a graph
+    for i in range(k):
         p = matrices.get(recipe, i)
         # every fold gets an equal share of what is left, so a slow first fold cannot starve the others
         left = started + request.seconds - time.monotonic()
         if left <= 0:
-            raise TimedOut(f"{i} of {len(problem.folds)} folds were trained within {request.seconds:.1f} s")
-        share = left / (len(problem.folds) - i)
+            raise TimedOut(f"{i} of {k} folds were trained within {request.seconds:.1f} s")
+        share = left / (k - i)
+        share -= min(0.5 * share, 1.2 * asking if i else ASKING_SHARE * share)
         predictor = request.family.fit(config, p.split, _context(request, i, steps, time.monotonic() + share))
-        predictors.append(predictor)
-        prepared.append(p)
-        scores.append(_fold_score(problem, i, p, predictor))
-        request.tell((i + 1) * steps, float(np.mean(scores)))
-    return predictors, scores, prepared
+        began = time.monotonic()
+        fitted.append(_fitted(problem, i, p, predictor))
+        asking = max(asking, time.monotonic() - began)
+        request.tell((i + 1) * steps, float(np.mean([f.score for f in fitted])))
+    return fitted
 
 
 def _all_folds(
-    problem: Problem, request: Request, config: Any, steps: int, prepared: Sequence[Prepared], started: float
-) -> tuple[list[Predictor], list[float]]:
+    matrices: Matrices, request: Request, config: Any, recipe: Wish, steps: int, started: float
+) -> list[Fitted]:
     assert isinstance(request.family, FoldsFamily)
-    context = _context(request, 0, steps, started + request.seconds)
+    problem = matrices.problem
+    prepared = [matrices.get(recipe, i) for i in range(len(problem.folds))]
+    left = started + request.seconds - time.monotonic()
+    context = _context(request, 0, steps, time.monotonic() + (1.0 - ASKING_SHARE) * left)
     predictors = request.family.fit_folds(config, [p.split for p in prepared], context)
-    scores = [_fold_score(problem, i, p, f) for i, (p, f) in enumerate(zip(prepared, predictors, strict=True))]
-    request.tell(len(prepared) * steps, float(np.mean(scores)))
-    return predictors, scores
+    fitted = [_fitted(problem, i, p, f) for i, (p, f) in enumerate(zip(prepared, predictors, strict=True))]
+    request.tell(len(prepared) * steps, float(np.mean([f.score for f in fitted])))
+    return fitted
 
 
-def _fold_score(problem: Problem, fold: int, p: Prepared, predictor: Predictor) -> float:
-    valid = problem.folds.pairs[fold][1]
-    prediction = _predict(predictor, p, p.split.x_valid)
-    weight = None if problem.weight is None else problem.weight[valid]
-    return problem.metric.score(problem.y[valid], prediction, weight)
+def _fitted(problem: Problem, fold: int, p: Prepared, predictor: Predictor) -> Fitted:
+    """Ask a fitted fold for everything at once, its graph included: what that takes is known after the first fold."""
+    rows = problem.folds.pairs[fold][1]
+    model = FoldModel(p.preparation, predictor, p.y_mean, p.y_std)
+    began = time.perf_counter()
+    valid = _predict(predictor, p, p.split.x_valid)
+    ms_per_row = 1000 * (time.perf_counter() - began) / max(1, len(rows))
+    score = problem.metric.score(problem.y[rows], valid, None if problem.weight is None else problem.weight[rows])
+    if fold not in _delivered(problem) or not math.isfinite(score):
+        return Fitted(model, score, valid, None, None, ms_per_row)
+    test, gate = (
+        _predict(predictor, p, p.preparation.transform(table))
+        for table in (problem.features.take(problem.folds.test), problem.gate)
+    )
+    model.graph  # noqa: B018  made now, kept for the checkpoint
+    return Fitted(model, score, valid, test, gate, ms_per_row)
+
+
+def _delivered(problem: Problem) -> Sequence[int]:
+    """Folds whose models are delivered: rolling origins and hold-outs deliver the last, earlier ones saw less of the past."""
+    k = len(problem.folds)
+    return range(k) if problem.resolved.method in ("cv", "group") else [k - 1]
 
 
 def _predict(predictor: Predictor, p: Prepared, x: np.ndarray) -> np.ndarray:
@@ -219,38 +251,26 @@ def _predict(predictor: Predictor, p: Prepared, x: np.ndarray) -> np.ndarray:
     return raw * p.y_std + p.y_mean
 
 
-def _finish(
-    problem: Problem,
-    request: Request,
-    prepared: Sequence[Prepared],
-    predictors: Sequence[Predictor],
-    scores: Sequence[float],
-    started: float,
-) -> Evaluation:
+def _finish(problem: Problem, request: Request, fitted: Sequence[Fitted], started: float) -> Evaluation:
     k = problem.target.n_outputs
     oof = np.full((len(problem.y), k), np.nan)
-    began = time.perf_counter()
-    for (_, valid), p, predictor in zip(problem.folds.pairs, prepared, predictors, strict=True):
-        oof[valid] = _predict(predictor, p, p.split.x_valid)
+    for (_, valid), f in zip(problem.folds.pairs, fitted, strict=True):
+        oof[valid] = f.valid
     covered = problem.folds.covered
-    ms_per_row = 1000 * (time.perf_counter() - began) / max(1, len(covered)) * len(predictors)
-    # rolling origins and hold-outs deliver the last model: earlier ones saw less of the past
-    use = range(len(predictors)) if problem.resolved.method in ("cv", "group") else [len(predictors) - 1]
-    test_rows = problem.features.take(problem.folds.test)
+    used = [f for f in fitted if f.gate is not None]
     arrays = {"oof": oof.astype(np.float32 if not problem.target.is_regression else np.float64)}
-    for name, table in (("test", test_rows), ("gate", problem.gate)):
-        parts = [_predict(predictors[i], prepared[i], prepared[i].preparation.transform(table)) for i in use]
-        arrays[name] = np.mean(parts, axis=0) if parts else np.empty((0, k))
-    folds = [FoldModel(prepared[i].preparation, predictors[i], prepared[i].y_mean, prepared[i].y_std) for i in use]
-    graph = member_graph(folds)
+    arrays["test"] = np.mean([f.test for f in used if f.test is not None], axis=0)
+    arrays["gate"] = np.mean([f.gate for f in used if f.gate is not None], axis=0)
+    graph = member_graph([f.model for f in used])
     checkpoint.save(request.path, graph, arrays, {**request.info, "family": request.family.name})
     weight = None if problem.weight is None else problem.weight[covered]
+    scores = [f.score for f in fitted]
     return Evaluation(
         score=float(np.mean(scores)),
         score_std=float(np.std(scores)),
         fold_scores=tuple(float(s) for s in scores),
         metrics=all_values(problem.resolved.kind, problem.y[covered], oof[covered], weight),
         seconds=time.monotonic() - started,
-        predict_ms_per_row=ms_per_row,
+        predict_ms_per_row=float(np.mean([f.ms_per_row for f in fitted])) * len(used),
         size_bytes=request.path.stat().st_size,
     )

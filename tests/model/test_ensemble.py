@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assay.model.ensemble import greedy_weights
+from assay.model.ensemble import MAX_MEMBERS, bagged_weights, greedy_weights
 
 
 def make(seed: int, m: int = 8, n: int = 400) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -56,3 +56,29 @@ def test_out_of_time_means_the_best_prefix_so_far() -> None:
     weights = greedy_weights(members, lambda p: loss(y, p) if next(calls) < 8 else float("nan"))
     best = int(np.argmax([loss(y, m) for m in members]))
     assert weights[best] == 1.0
+
+
+def test_one_lucky_candidate_does_not_decide_alone_when_the_selection_is_bagged() -> None:
+    y, members = make(6)
+    lucky = y[:, None].copy()  # knows the validation rows by heart
+    alone = greedy_weights([*members, lucky], lambda p: loss(y, p))
+    bagged = bagged_weights([*members, lucky], lambda p: loss(y, p), np.random.default_rng(0))
+    assert alone[-1] == 1.0
+    assert 0.3 < bagged[-1] < 0.9
+    assert bagged.sum() == pytest.approx(1.0)
+    assert (bagged > 0).sum() <= MAX_MEMBERS
+
+
+def test_bags_are_drawn_by_the_given_generator_alone() -> None:
+    y, members = make(7)
+    a, b = (bagged_weights(members, lambda p: loss(y, p), np.random.default_rng(3)) for _ in range(2))
+    assert list(a) == list(b)
+
+
+def test_bagging_ends_when_the_time_does() -> None:
+    y, members = make(8)
+    calls = iter(range(10_000))
+    weights = bagged_weights(
+        members, lambda p: loss(y, p) if next(calls) < 400 else float("nan"), np.random.default_rng(0)
+    )
+    assert weights.sum() == pytest.approx(1.0)

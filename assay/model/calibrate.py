@@ -1,0 +1,87 @@
+"""What is learned on top of an ensemble from out-of-fold predictions: how sure it may be, and when to say yes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assay.metrics import Metric
+from assay.model.compose import combine
+
+ROWS = 300  # validation rows below which nothing is learned: chance would
+BOUNDS = (0.4, 2.5)  # of a temperature
+GAIN = 1e-4  # relative gain in log-loss, on rows not used for fitting, that a temperature must bring
+TUNED = frozenset({"f1", "f1_macro", "f1_weighted", "balanced_accuracy", "matthews_corrcoef", "accuracy"})
+OF_LABELS = TUNED | {"precision", "recall"}  # metrics that look at labels alone
+CUTS = 200  # thresholds tried
+NEAR = 0.25  # standard errors of the metric: thresholds this close to the best are as good, and the middle one is taken
+
+
+def fit_temperature(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """The temperature of the power p^(1/T), normalised, that lowers log-loss; 1.0 where it does not help unseen rows.
+
+    Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks.  ICML 2017.  y: codes (n,); p: (n, k).
+    Whether it helps is judged by fitting on either half and measuring on the other.
+    """
+    n = len(y)
+    if n < ROWS:
+        return 1.0
+    w = np.ones(n) if weight is None else weight
+    half = np.arange(n) % 2 == 0
+    before = after = 0.0
+    for fit, judge in ((half, ~half), (~half, half)):
+        t = _best_temperature(y[fit], p[fit], w[fit])
+        before += _loss(y[judge], p[judge], w[judge], 1.0)
+        after += _loss(y[judge], p[judge], w[judge], t)
+    return _best_temperature(y, p, w) if after < before * (1.0 - GAIN) else 1.0
+
+
+def fit_threshold(y: np.ndarray, p: np.ndarray, metric: Metric, weight: np.ndarray | None = None) -> float | None:
+    """The probability of class 1 from which it is answered; None to answer the more probable class.
+
+    For metrics of labels with two classes.  Among thresholds as good as the best within a fraction of the metric's
+    standard error the middle one is taken: a lone peak is luck.
+    """
+    if metric.name not in TUNED or p.shape[1] != 2 or len(y) < ROWS:
+        return None
+    cuts = np.unique(np.quantile(p[:, 1], np.linspace(0.002, 0.998, CUTS)))
+    scores = np.array([_at(y, p, metric, weight, t) for t in cuts])
+    plain = _at(y, p, metric, weight, 0.5)
+    if not np.isfinite(scores).any() or np.nanmax(scores) <= plain:
+        return None
+    best = int(np.nanargmax(scores))
+    error = _standard_error(y, p, metric, weight, float(cuts[best]))
+    if scores[best] - plain < NEAR * error:
+        return None
+    good = scores >= scores[best] - NEAR * error
+    low = high = best
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high + 1 < len(cuts) and good[high + 1]:
+        high += 1
+    return float(np.clip((cuts[low] + cuts[high]) / 2, 1e-6, 1.0 - 1e-6))
+
+
+def _at(y: np.ndarray, p: np.ndarray, metric: Metric, weight: np.ndarray | None, threshold: float) -> float:
+    yes = (p[:, 1] >= threshold).astype(np.float64)
+    return metric.score(y, np.column_stack([1.0 - yes, yes]), weight)
+
+
+def _standard_error(y: np.ndarray, p: np.ndarray, metric: Metric, weight: np.ndarray | None, threshold: float) -> float:
+    """By the bootstrap, 30 draws."""
+    rng = np.random.default_rng(0)
+    draws = (rng.integers(0, len(y), len(y)) for _ in range(30))
+    found = [_at(y[i], p[i], metric, None if weight is None else weight[i], threshold) for i in draws]
+    return float(np.nanstd(found))
+
+
+def _best_temperature(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> float:
+    from scipy.optimize import minimize_scalar
+
+    low, high = np.log(BOUNDS)
+    found = minimize_scalar(lambda t: _loss(y, p, w, float(np.exp(t))), bounds=(low, high), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _loss(y: np.ndarray, p: np.ndarray, w: np.ndarray, temperature: float) -> float:
+    q = combine([p], [1.0], p.shape[1], temperature)
+    return float(np.average(-np.log(np.clip(q[np.arange(len(y)), y], 1e-15, 1.0)), weights=w))

@@ -1,0 +1,61 @@
+"""Temperature and threshold: learned where they help unseen rows, left alone where they do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assay.metrics import METRICS, log_loss
+from assay.model.calibrate import fit_temperature, fit_threshold
+from assay.model.compose import combine
+
+
+def sample(n: int, sharpness: float, seed: int = 0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of three classes with probabilities that are `sharpness` times too sure."""
+    rng = np.random.default_rng(seed)
+    logits = 1.5 * rng.normal(size=(n, 3)) + np.array([shift, 0.0, 0.0])
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = np.array([rng.choice(3, p=p) for p in true])
+    told = true**sharpness
+    return y, told / told.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 2.0])
+def test_the_temperature_undoes_a_wrong_sharpness(sharpness: float) -> None:
+    y, p = sample(3000, sharpness)
+    t = fit_temperature(y, p)
+    assert t == pytest.approx(sharpness, rel=0.12)
+    fresh_y, fresh = sample(3000, sharpness, seed=1)
+    assert log_loss(fresh_y, combine([fresh], [1.0], 3, t)) < log_loss(fresh_y, fresh) - 0.01
+
+
+def test_right_probabilities_and_few_rows_are_left_alone() -> None:
+    assert fit_temperature(*sample(2000, 1.0)) == pytest.approx(1.0, abs=0.08)
+    assert fit_temperature(*sample(100, 3.0)) == 1.0
+
+
+def rare(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes, one in ten, with right probabilities."""
+    rng = np.random.default_rng(seed)
+    logit = 1.5 * rng.normal(size=n) - 3.0
+    p = 1 / (1 + np.exp(-logit))
+    return (rng.random(n) < p).astype(np.int64), np.column_stack([1 - p, p])
+
+
+@pytest.mark.parametrize("name", ["f1", "balanced_accuracy", "matthews_corrcoef"])
+def test_a_threshold_for_a_rare_class_helps_on_unseen_rows(name: str) -> None:
+    metric = METRICS[name]
+    y, p = rare(4000, 0)
+    threshold = fit_threshold(y, p, metric)
+    assert threshold is not None and threshold < 0.4
+    fresh_y, fresh = rare(4000, 1)
+    hard = np.eye(2)[(fresh[:, 1] >= threshold).astype(int)]
+    assert metric.score(fresh_y, hard) > metric.score(fresh_y, fresh) + 0.02
+
+
+def test_no_threshold_where_it_says_nothing() -> None:
+    y, p = rare(4000, 0)
+    assert fit_threshold(y, p, METRICS["roc_auc"]) is None
+    assert fit_threshold(y, p, METRICS["accuracy"]) is None  # right probabilities: a half is best
+    assert fit_threshold(y[:100], p[:100], METRICS["f1"]) is None
+    assert fit_threshold(*sample(1000, 1.0), METRICS["f1_macro"]) is None  # three classes

@@ -1,0 +1,62 @@
+"""Expected seconds: the family's estimate, moved by what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from assay.families import discover, space_of
+from assay.search.expected import expected_seconds
+from assay.search.strategies._merit import affordable, closeness, shares
+from assay.search.trial import Facts, History, Proposal, Trial, TrialStatus
+from assay.space import Value
+
+FACTS = Facts("binary", 2000, 20, 5, 2, seconds_left=60.0)
+LIGHTGBM: Mapping[str, Value] = space_of(discover()["lightgbm"]).defaults()
+CATBOOST: Mapping[str, Value] = space_of(discover()["catboost"]).defaults()
+KNN: Mapping[str, Value] = space_of(discover()["knn"]).defaults()
+
+
+def done(number: int, family: str, config: Mapping[str, Value], seconds: float, score: float = 0.8) -> Trial:
+    return Trial(number, family, config, TrialStatus.COMPLETED, score=score, score_std=0.01, seconds=seconds)
+
+
+def test_before_anything_was_seen_the_estimates_stand() -> None:
+    seconds = expected_seconds([], FACTS)
+    assert 0.3 < seconds("knn", KNN) < seconds("lightgbm", LIGHTGBM) < seconds("catboost", CATBOOST) < 60
+    assert seconds("not installed", {}) == pytest.approx(0.25)
+
+
+def test_a_slow_family_is_expected_to_stay_slow_and_colours_the_others_little() -> None:
+    plain, seen = expected_seconds([], FACTS), expected_seconds([done(0, "lightgbm", LIGHTGBM, 30.0)], FACTS)
+    assert 8 < seen("lightgbm", LIGHTGBM) <= 30.0
+    assert seen("catboost", CATBOOST) > plain("catboost", CATBOOST)
+
+
+def test_quick_trials_do_not_make_dear_ones_look_dearer() -> None:
+    trials = [done(i, "knn", KNN, 0.5) for i in range(5)] + [done(5, "lightgbm", LIGHTGBM, 1.0)]
+    plain, seen = expected_seconds([], FACTS), expected_seconds(trials, FACTS)
+    assert seen("catboost", CATBOOST) < 3 * plain("catboost", CATBOOST)
+
+
+def test_a_trial_that_would_eat_the_time_left_is_not_affordable() -> None:
+    facts = Facts("binary", 2000, 20, 5, 2, seconds_left=10.0, expected=lambda family, config: 5.0)
+    assert not affordable(History(0, (), facts), Proposal("lightgbm", LIGHTGBM))
+    assert affordable(History(0, (), Facts("binary", 2000, 20, 5)), Proposal("lightgbm", LIGHTGBM))
+
+
+def test_close_and_cheap_families_get_most_of_the_search() -> None:
+    trials = (
+        done(0, "knn", KNN, 0.5, 0.70),
+        done(1, "lightgbm", LIGHTGBM, 1.0, 0.90),
+        done(2, "catboost", CATBOOST, 8.0, 0.90),
+        done(3, "decision_tree", {}, 0.1, 0.75),
+    )
+    near = closeness(History(0, trials, FACTS))
+    assert near["lightgbm"] == near["catboost"] == 1.0 > 0.6 > near["knn"]
+    found = shares(History(0, trials, FACTS), ["knn", "lightgbm", "catboost", "decision_tree"])
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert found["lightgbm"] > found["catboost"] > 0
+    late = History(0, trials, Facts("binary", 2000, 20, 5, 2, seconds_left=4.0))
+    assert "catboost" not in shares(late, ["knn", "lightgbm", "catboost"])

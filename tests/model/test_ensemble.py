@@ -64,7 +64,7 @@ def test_one_lucky_candidate_does_not_decide_alone_when_the_selection_is_bagged(
     alone = greedy_weights([*members, lucky], lambda p: loss(y, p))
     bagged = bagged_weights([*members, lucky], lambda p: loss(y, p), np.random.default_rng(0))
     assert alone[-1] == 1.0
-    assert 0.3 < bagged[-1] < 0.9
+    assert 0.3 < bagged[-1] < 0.95
     assert bagged.sum() == pytest.approx(1.0)
     assert (bagged > 0).sum() <= MAX_MEMBERS
 

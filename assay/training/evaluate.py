@@ -196,7 +196,8 @@ def _fold_by_fold(
         if left <= 0:
             raise TimedOut(f"{i} of {k} folds were trained within {request.seconds:.1f} s")
         share = left / (k - i)
-        share -= min(0.5 * share, 1.2 * asking if i else ASKING_SHARE * share)
+        if math.isfinite(share):
+            share -= min(0.5 * share, 1.2 * asking if i else ASKING_SHARE * share)
         predictor = request.family.fit(config, p.split, _context(request, i, steps, time.monotonic() + share))
         began = time.monotonic()
         fitted.append(_fitted(problem, i, p, predictor))
@@ -245,6 +246,8 @@ def _delivered(problem: Problem) -> Sequence[int]:
 
 def _predict(predictor: Predictor, p: Prepared, x: np.ndarray) -> np.ndarray:
     """Public predictions, float64 (n, k): probabilities, or targets in their own unit."""
+    if not len(x):  # no test part: some libraries do not predict nothing
+        return np.empty((0, p.split.target.n_outputs))
     raw = np.asarray(predictor.predict(x), dtype=np.float64)
     if not np.isfinite(raw).all():
         raise Diverged("a prediction is not a finite number")

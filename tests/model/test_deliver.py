@@ -83,6 +83,34 @@ def test_a_size_limit_is_kept_by_giving_up_members(trained: tuple[Matrices, list
     assert "random_forest" not in {m.family for m in small.manifest.members}
 
 
+def test_without_a_time_limit_a_fit_is_as_long_as_it_needs_to_be(tmp_path: Path) -> None:
+    table = churn(300)
+    spec = {"task": {"type": "classification", "target": "churn"}, "search": {"families": ["lightgbm"]}}
+    task = tasks()["classification"]
+    matrices = Matrices(task.prepare(table, resolve(JobSpec.from_json(spec), facts_of(table))))
+    free, timed = (
+        task.evaluate(matrices, Request(discover()["lightgbm"], {}, seed=0, path=tmp_path / "trial", seconds=seconds))
+        for seconds in (float("inf"), 600.0)
+    )
+    assert free.fold_scores == timed.fold_scores
+
+
+@pytest.mark.parametrize("family", ["logistic", "lightgbm", "catboost", "random_forest", "knn", "mlp"])
+def test_no_test_part_is_no_obstacle(family: str, tmp_path: Path) -> None:
+    table = churn(120)
+    spec = {
+        "task": {"type": "classification", "target": "churn"},
+        "validation": {"folds": 2, "test_fraction": 0.0},
+        "search": {"families": [family]},
+    }
+    task, resolved = tasks()["classification"], resolve(JobSpec.from_json(spec), facts_of(table))
+    matrices = Matrices(task.prepare(table, resolved))
+    config = {"epochs": 10} if family == "mlp" else {}
+    found = task.evaluate(matrices, Request(discover()[family], config, seed=0, path=tmp_path / "trial"))
+    model = built((matrices, [Source(0, family, found.score, tmp_path / "trial")]), tmp_path)
+    assert model.manifest.test_metrics == {}
+
+
 def test_limits_that_nothing_keeps_give_the_nearest_model_and_say_so(
     trained: tuple[Matrices, list[Source]], tmp_path: Path
 ) -> None:

@@ -187,6 +187,23 @@ def _with_optimizers(spec: JobSpec, resolved: Resolved) -> Resolved:
     return replace(resolved, families=kept, options={**resolved.options, "optimizers": list(wanted)}, because=because)
 
 
+def with_parts(resolved: Resolved, train: int, validation: int | None, test: int | None) -> Resolved:
+    """The same for rows that the user divided: `validation` rows judge every trial, `test` rows the model."""
+    if validation is None and test is None:
+        return resolved
+    parts = {"train": train, "validation": validation or 0, "test": test or 0}
+    because = list(resolved.because)
+    changes: dict[str, Any] = {}
+    if validation is not None:
+        because = [b for b in because if not b.startswith(("validation ", f"{resolved.folds} folds"))]
+        because.append(f"validation holdout: the {validation} rows of the validation dataset")
+        changes |= {"method": "holdout", "folds": 1}
+    if test is not None:
+        because.append(f"test part: the {test} rows of the test dataset")
+    changes["test_fraction"] = 0.0
+    return replace(resolved, because=tuple(because), options={**resolved.options, "parts": parts}, **changes)
+
+
 def column(profile: ProfileFacts, name: str, pointer: str, code: str = "validation_error") -> ColumnFacts:
     """The profile of a named column.  Raises SpecError with the closest name."""
     for c in profile.columns:

@@ -30,8 +30,9 @@ class JobWork:
     resolved: dict[str, Any]
     limits: dict[str, Any]
     formats: dict[str, Any]
-    table_blob: int
-    table_sha256: str
+    tables: tuple[
+        tuple[int, str], ...
+    ]  # (blob, sha256): the training rows, then the user's own validation and test rows
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def job_work(engine: Engine, job: str) -> JobWork:
             JobRow.owner,
             JobRow.resolved,
             JobRow.limits,
+            JobRow.request,
             DatasetRow.formats,
             DatasetRow.table_blob,
             DatasetRow.table_sha256,
@@ -77,9 +79,17 @@ def job_work(engine: Engine, job: str) -> JobWork:
     )
     with transaction(engine, read_only=True) as connection:
         row = connection.execute(query).one_or_none()
-    if row is None or row.table_blob is None:
-        raise KeyError(job)
-    return JobWork(row.name, row.owner, row.resolved, row.limits, row.formats or {}, row.table_blob, row.table_sha256)
+        if row is None or row.table_blob is None:
+            raise KeyError(job)
+        tables = [(row.table_blob, row.table_sha256)]
+        for role in ("validation_dataset_id", "test_dataset_id"):
+            if row.request.get(role) is not None:
+                other = select(DatasetRow.table_blob, DatasetRow.table_sha256).where(DatasetRow.id == row.request[role])
+                found = connection.execute(other).one_or_none()
+                if found is None or found.table_blob is None:
+                    raise KeyError(row.request[role])
+                tables.append((found.table_blob, found.table_sha256))
+    return JobWork(row.name, row.owner, row.resolved, row.limits, row.formats or {}, tuple(tables))
 
 
 def checkpoints(engine: Engine, job: str, limit: int) -> list[Checkpoint]:

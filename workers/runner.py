@@ -202,8 +202,8 @@ def run_prediction(slot: Slot, claim: Claim) -> None:
 
 
 def _problem(storage: Storage, cache: Path, work: rows.JobWork) -> dict[str, Any]:
-    path = local_copy(storage, work.table_blob, work.table_sha256, cache / "tables", ".arrow")
-    return {"path": str(path), "sha256": work.table_sha256, "resolved": work.resolved}
+    paths = [str(local_copy(storage, blob, sha256, cache / "tables", ".arrow")) for blob, sha256 in work.tables]
+    return {"paths": paths, "sha256": [sha256 for _, sha256 in work.tables], "resolved": work.resolved}
 
 
 def _judge(slot: Slot, claim: Claim) -> Callable[[int, float], bool]:

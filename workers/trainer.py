@@ -192,7 +192,7 @@ class Work:
         from assay.tasks import discover as tasks
 
         resolved = Resolved.from_json(problem["resolved"])
-        told = tasks()[resolved.task].warnings(Table.read(Path(problem["path"])), resolved)
+        told = tasks()[resolved.task].warnings(Table.read(Path(problem["paths"][0])), resolved)
         notes = self.matrices(problem).problem.notes
         return told + [{"code": "validation_changed", "column": None, "message": note} for note in notes]
 
@@ -200,13 +200,22 @@ class Work:
         """The prepared problem, kept by the content hash of its table and what was resolved."""
         key = json.dumps([problem["sha256"], problem["resolved"]], sort_keys=True)
         if key not in self.problems:
+            from assay.data.join import stacked
             from assay.data.table import Table
             from assay.spec import Resolved
             from assay.tasks import discover
             from assay.training.evaluate import Matrices
 
             resolved = Resolved.from_json(problem["resolved"])
-            table = Table.read(Path(problem["path"]))
+            tables = [Table.read(Path(path)) for path in problem["paths"]]
+            if len(tables) > 1:
+                used = {resolved.target, *resolved.features, resolved.group_column, resolved.time_column}
+                tables[0] = tables[0].select([n for n in tables[0].names if n in used | {resolved.weight_column}])
+            table = (
+                tables[0]
+                if len(tables) == 1
+                else stacked(tables, ["the dataset", "a given part", "a given part"][: len(tables)])
+            )
             self.problems[key] = Matrices(discover()[resolved.task].prepare(table, resolved))
             while len(self.problems) > KEPT_PROBLEMS:
                 self.problems.popitem(last=False)

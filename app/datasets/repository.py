@@ -67,8 +67,10 @@ def remove(connection: Connection, id: str) -> None:
 
 
 def unfinished_jobs(connection: Connection, id: str) -> list[str]:
-    found = select(_J.c.id).where(_J.c.dataset_id == id, _J.c.status.not_in(_ENDED)).order_by(_J.c.id)
-    return list(connection.scalars(found))
+    """Jobs that have not ended and read this dataset, as their own or as validation or test rows."""
+    found = select(_J.c.id, _J.c.dataset_id, _J.c.request).where(_J.c.status.not_in(_ENDED)).order_by(_J.c.id)
+    reads = ("validation_dataset_id", "test_dataset_id")
+    return [r.id for r in connection.execute(found) if r.dataset_id == id or id in [r.request.get(k) for k in reads]]
 
 
 def unfinished_predictions(connection: Connection, id: str) -> list[str]:

@@ -91,6 +91,13 @@ def trial(connection: Connection, job: str, number: int) -> Row[Any] | None:
     return connection.execute(select(*_TRIAL).where(_T.c.job_id == job, _T.c.number == number)).one_or_none()
 
 
+def best_configs(connection: Connection, job: str, limit: int) -> list[tuple[str, Any]]:
+    """(family, config) of the best completed trials, best first; of equals the earlier one."""
+    query = select(_T.c.family, _T.c.config).where(_T.c.job_id == job, _T.c.status == "completed")
+    found = connection.execute(query.order_by(_T.c.score.desc(), _T.c.number).limit(limit))
+    return [(row.family, row.config) for row in found]
+
+
 def trial_log(connection: Connection, job: str, number: int) -> str | None:
     return connection.scalar(select(_T.c.log).where(_T.c.job_id == job, _T.c.number == number))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row
@@ -14,7 +15,7 @@ from app.datasets import repository as dataset_rows
 from app.datasets.service import check_ready
 from app.db.engine import glance, transaction
 from app.deps import Services
-from app.errors import ApiError, Fault, not_found, of_spec_error
+from app.errors import ApiError, Fault, closest, not_found, of_spec_error
 from app.ids import is_id
 from app.jobs import repository as rows
 from app.jobs import view
@@ -23,8 +24,7 @@ from assay.search.lifecycle import ENDED
 from assay.search.plan import Limits
 
 MOST_UNFINISHED = 10_000  # jobs of one owner that have not ended: a loop gone wild must not bury the others
-# parts of the contract's request that nothing here serves yet; saying so beats ignoring them
-_UNSERVED = ("validation_dataset_id", "test_dataset_id", "warm_start_from")
+WARM_STARTS = 12  # of an earlier job's trials that a new one begins with
 
 
 def create(
@@ -36,14 +36,21 @@ def create(
 ) -> Response:
     """Check the request against the dataset, decide every `auto`, queue the job, ring the bell: 202."""
     from assay.families import spaces_of
-    from assay.spec import limits_of
+    from assay.spec import limits_of, with_parts
 
-    for name in _UNSERVED:
-        if request.get(name) is not None:
-            text = f"{name} is not served by this version; leave it out"
-            raise ApiError("validation_error", text, errors=[Fault(f"/{name}", "not_served", text)])
     dataset = _dataset(services, caller, request["dataset_id"])
     spec, resolved = resolve(request, dataset)
+    others = {
+        role: _dataset(services, caller, request[f"{role}_dataset_id"], f"/{role}_dataset_id")
+        for role in ("validation", "test")
+        if request.get(f"{role}_dataset_id") is not None
+    }
+    for role, other in others.items():
+        _check_columns(dataset, other, resolved, f"/{role}_dataset_id")
+    counts = [others[role].rows if role in others else None for role in ("validation", "test")]
+    resolved = with_parts(resolved, dataset.rows, *counts)
+    if request.get("warm_start_from") is not None:
+        resolved = _warm_started(services, caller, request["warm_start_from"], resolved)
     name = request.get("name") or f"{dataset.name}: {resolved.target}"[:200]
     with transaction(services.engine) as connection:
         # looked at again under the lock: a job must not begin on a dataset that was deleted or re-read meanwhile
@@ -51,6 +58,9 @@ def create(
         if present is None:
             raise not_found("dataset", dataset.id)
         check_ready(present)
+        for other in others.values():
+            if dataset_rows.get(connection, caller.owner, other.id, keep=True) is None:
+                raise not_found("dataset", other.id)
         waiting = rows.unfinished(connection, caller.owner)
         if waiting >= MOST_UNFINISHED:
             text = (
@@ -94,14 +104,40 @@ def resolve(request: Mapping[str, Any], dataset: Any) -> tuple[Any, Any]:
         raise of_spec_error(SpecError(message, pointer=error.pointer, code=error.code)) from None
 
 
-def _dataset(services: Services, caller: Principal, id: str) -> Row[Any]:
+def _dataset(services: Services, caller: Principal, id: str, pointer: str = "/dataset_id") -> Row[Any]:
     with transaction(services.engine, read_only=True) as connection:
         row = dataset_rows.get_whole(connection, caller.owner, id) if is_id("ds", id) else None
     if row is None:
         text = f"there is no dataset {id!r}; GET /v1/datasets lists yours"
-        raise ApiError("not_found", text, errors=[Fault("/dataset_id", "not_found", text)])
+        raise ApiError("not_found", text, errors=[Fault(pointer, "not_found", text)])
     check_ready(row)
     return row
+
+
+def _check_columns(dataset: Any, other: Any, resolved: Any, pointer: str) -> None:
+    """The other dataset must have every column that the job reads.  Raises schema_mismatch."""
+    there = [c["name"] for c in other.columns or []]
+    roles = (resolved.target, resolved.group_column, resolved.time_column, resolved.weight_column)
+    wanted = [c["name"] for c in dataset.columns or [] if c["name"] in {*resolved.features, *roles}]
+    lacking = [name for name in wanted if name not in there]
+    if lacking:
+        text = f"{other.name} has no column {lacking[0]!r}, which {dataset.name} has; {closest(lacking[0], there)}"
+        raise ApiError("schema_mismatch", text, errors=[Fault(pointer, "schema_mismatch", text)])
+
+
+def _warm_started(services: Services, caller: Principal, job: str, resolved: Any) -> Any:
+    """The best configurations of an earlier job, to be tried again first.  Raises not_found."""
+    with transaction(services.engine, read_only=True) as connection:
+        if not is_id("job", job) or rows.head(connection, caller.owner, job) is None:
+            text = f"there is no job {job!r}; GET /v1/jobs lists yours"
+            raise ApiError("not_found", text, errors=[Fault("/warm_start_from", "not_found", text)])
+        found = rows.best_configs(connection, job, WARM_STARTS)
+    starts = [{"family": f, "config": dict(c)} for f, c in found if f in resolved.families]
+    text = f"starts with {len(starts)} configurations of {job}"
+    if len(starts) < len(found):
+        text += f"; {len(found) - len(starts)} of its best belong to families that this job does not search"
+    options = {**resolved.options, "warm_starts": starts}
+    return replace(resolved, options=options, because=(*resolved.because, text))
 
 
 def _warnings(dataset: Any, target: str) -> list[Any]:

@@ -165,5 +165,7 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
         "n_classes": resolved.get("n_classes", 0),
         "n_folds": resolved.get("folds", 1),
     }
+    if starts := resolved.get("options", {}).get("warm_starts"):
+        facts["warm_starts"] = starts
     spaces = {name: Space.from_json(space) for name, space in row.spaces.items()}
     return _Frozen(row.seed, resolved.get("strategy", "auto"), bool(resolved.get("ensemble", True)), spaces, facts)

@@ -13,7 +13,7 @@ from assay.search.expected import expected_seconds
 from assay.search.plan import JobSnapshot, StartTrials, plan, search_seconds_left
 from assay.search.store import Decided, Started, Store
 from assay.search.strategies import discover as strategies
-from assay.search.trial import Facts, History, Proposal
+from assay.search.trial import Facts, History, Proposal, Trial, TrialStatus
 from assay.space import build
 
 MAX_ROUNDS = 20  # a lost race is tried again; this many in a row means that others are advancing the job
@@ -37,7 +37,10 @@ def ask(snapshot: JobSnapshot, n: int) -> Started:
     """The strategy's proposals for the next n trials, cleaned of anything a plug-in may get wrong."""
     past = history(snapshot)
     rng = np.random.default_rng([snapshot.seed, past.next_number])
-    answer = strategies()[snapshot.strategy].propose(past, snapshot.spaces, rng, n)
+    answer = _warm(snapshot, past, n)
+    if len(answer) < n:
+        left = with_open(past, answer)
+        answer += strategies()[snapshot.strategy].propose(left, snapshot.spaces, rng, n - len(answer))
     proposals: list[Proposal] = []
     steps: list[int] = []
     for p in answer[:n]:
@@ -48,6 +51,33 @@ def ask(snapshot: JobSnapshot, n: int) -> Started:
         proposals.append(Proposal(p.family, config, p.note))
         steps.append(_total_steps(p.family, config, past.facts.n_folds))
     return Started(tuple(proposals), snapshot.strategy, tuple(steps))
+
+
+def _warm(snapshot: JobSnapshot, past: History, n: int) -> list[Proposal]:
+    """Up to n untried configurations that did well in the job that this one was told to start from."""
+    tried = past.keys(snapshot.spaces)
+    found: list[Proposal] = []
+    for start in (snapshot.facts or {}).get("warm_starts", ()):
+        space = snapshot.spaces.get(start["family"])
+        config = (
+            None if space is None else space.complete({d.name: start["config"].get(d.name, d.default) for d in space})
+        )
+        if space is None or config is None or not space.contains(config):
+            continue  # another version of the family
+        key = (start["family"], space.key(config))
+        if key not in tried and len(found) < n:
+            tried.add(key)
+            found.append(Proposal(start["family"], config, "warm start"))
+    return found
+
+
+def with_open(past: History, proposals: list[Proposal]) -> History:
+    """The history as it will be once the proposals wait for a worker."""
+    new = [
+        Trial(past.next_number + i, p.family, p.config, TrialStatus.QUEUED, note=p.note)
+        for i, p in enumerate(proposals)
+    ]
+    return replace(past, trials=(*past.trials, *new))
 
 
 def history(snapshot: JobSnapshot) -> History:

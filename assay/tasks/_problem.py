@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Problem:
     left_out: int = 0  # rows without a target
     notes: tuple[str, ...] = field(default=())
     fronts: Mapping[str, Front] = field(default_factory=dict)  # of columns that no graph reads by itself
+    fields: tuple[Mapping[str, Any], ...] = ()  # of the input schema, for columns that only put rows together
 
     @property
     def metric(self) -> Metric:
@@ -120,7 +122,12 @@ def build_problem(
         if found < k:
             notes.append(f"{found} folds instead of {k}: {resolved.group_column!r} has no more groups")
             k = found
-    folds = make_folds(resolved.method, k, resolved.test_fraction, rng, n=len(y), strata=y, groups=groups, order=order)
+    parts = resolved.options.get("parts")
+    if parts is None:
+        fraction = resolved.test_fraction
+        folds = make_folds(resolved.method, k, fraction, rng, n=len(y), strata=y, groups=groups, order=order)
+    else:
+        folds = _given_folds(parts, keep, resolved, k, rng, y=y, groups=groups, order=order)
     return Problem(
         resolved=replace(resolved, n_classes=n_classes, folds=len(folds), n_rows=len(y)),
         features=features,
@@ -133,6 +140,31 @@ def build_problem(
         left_out=len(table) - len(keep),
         notes=tuple(notes),
     )
+
+
+def _given_folds(
+    parts: Mapping[str, int],
+    keep: np.ndarray,
+    resolved: Resolved,
+    k: int,
+    rng: np.random.Generator,
+    *,
+    y: np.ndarray,
+    groups: np.ndarray | None,
+    order: np.ndarray | None,
+) -> Folds:
+    """Folds where the user gave validation rows, test rows, or both; they follow the training rows in the table."""
+    ends = np.cumsum([parts.get(name, 0) for name in ("train", "validation", "test")])
+    part = np.searchsorted(ends, keep, side="right")  # 0, 1 or 2 for every row with a target
+    train, valid, test = (np.flatnonzero(part == i) for i in range(3))
+    for name, rows in (("train", train), ("validation", valid), ("test", test)):
+        if parts.get(name) and not len(rows):
+            raise DataError(f"no row of the {name} dataset has a value in {resolved.target!r}", code="too_few_rows")
+    if len(valid):
+        return Folds(test, ((train, valid),))
+    own = [None if a is None else a[train] for a in (groups, order)]
+    inner = make_folds(resolved.method, k, 0.0, rng, n=len(train), strata=y[train], groups=own[0], order=own[1])
+    return Folds(test, tuple((train[a], train[b]) for a, b in inner.pairs))
 
 
 def _features(spec: JobSpec, profile: ProfileFacts) -> tuple[list[ColumnFacts], list[tuple[str, str]]]:

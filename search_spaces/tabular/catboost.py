@@ -35,7 +35,7 @@ class CatBoostConfig:
     subsample: Annotated[float, Float(0.5, 1.0), When("bootstrap", "MVS", "Bernoulli")] = 0.8
     bagging_temperature: Annotated[float, Float(0.0, 2.0), When("bootstrap", "Bayesian")] = 1.0
     border_count: Annotated[int, Choice(32, 128, 254)] = 128
-    categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "target"
+    categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "ordinal"
     n_estimators: int = 2000
 
 

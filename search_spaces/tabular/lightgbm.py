@@ -35,7 +35,7 @@ class LightGBMConfig:
     lambda_l2: Annotated[float, Float(0.0, 2.0)] = 0.36
     extra_trees: Annotated[bool, Choice(False, True)] = False
     max_bin: Annotated[int, Choice(63, 255)] = 255
-    categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "target"
+    categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "ordinal"
     n_estimators: int = 3000
 
 

@@ -99,6 +99,43 @@ def test_the_bundle_loads_in_a_fresh_process(service: Service, finished: dict[st
     assert out.stdout.strip() == answer["predictions"][0]["value"]
 
 
+def test_the_users_own_validation_and_test_rows_judge(service: Service, dataset: str, tmp_path: Path) -> None:
+    judges = {
+        role: service.client.upload(mixed_csv(tmp_path / f"{role}.csv", n, seed))["id"]
+        for role, n, seed in (("validation", 120, 5), ("test", 80, 6))
+    }
+    parts = {f"{role}_dataset_id": id for role, id in judges.items()}
+    job = service.submit(dataset, TASK, 30, search={"families": ["logistic"]}, limits={"trials": 2}, **parts)
+    assert job["resolved"]["method"] == "holdout"
+    ended = service.wait(job["id"], 60)
+    assert ended["status"] == "succeeded", ended["error"]
+    model = service.client.call("GET", f"/v1/models/{ended['best']['model_id']}/card")["facts"]
+    assert model["info"]["rows"] == {"train": 120, "test": 80, "without_target": 0}  # rows that were validated; tested
+
+
+def test_a_job_may_start_from_what_did_well_before(service: Service, dataset: str, finished: dict[str, Any]) -> None:
+    start = {"warm_start_from": finished["id"]}
+    job = service.submit(
+        dataset, TASK, 30, search={"families": QUICK, "strategy": "random"}, limits={"trials": 3}, **start
+    )
+    assert any(finished["id"] in reason for reason in job["resolved"]["because"])
+    assert service.wait(job["id"], 60)["status"] == "succeeded"
+
+    def best(trials: list[dict[str, Any]]) -> list[tuple[str, Any]]:
+        done = sorted((t for t in trials if t["status"] == "completed"), key=lambda t: (-t["score"], t["number"]))
+        return [(t["family"], t["config"]) for t in done]
+
+    earlier, later = (_trials(service, id) for id in (finished["id"], job["id"]))
+    assert [(t["family"], t["config"]) for t in later] == best(earlier)[:3]
+
+
+@pytest.mark.parametrize("field", ["validation_dataset_id", "test_dataset_id", "warm_start_from"])
+def test_what_a_job_refers_to_must_exist(service: Service, dataset: str, field: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        service.submit(dataset, TASK, 30, **{field: "ds_00000000000000000000000000000000"})
+    assert (caught.value.problem["code"], caught.value.problem["errors"][0]["pointer"]) == ("not_found", f"/{field}")
+
+
 def test_events_are_numbered_without_gaps_and_the_stream_resumes(service: Service, finished: dict[str, Any]) -> None:
     seen: list[int] = []
     while True:

@@ -151,6 +151,7 @@ def markdown(row: Any) -> str:
     for name, value in m.get("metrics", {}).items():
         mark = " (optimised)" if name == m.get("metric") else ""
         lines.append(f"| {name}{mark} | {_number(value)} | {_number(test.get(name))} |")
+    lines += _sureness(info)
     lines += ["", "## Members", "", "| trial | family | weight |", "|---|---|---|"]
     lines += [f"| {x['trial']} | {x['family']} | {x['weight']:.3f} |" for x in m.get("members", [])]
     lines += ["", "## Input", "", "| column | type | example |", "|---|---|---|"]
@@ -159,6 +160,21 @@ def markdown(row: Any) -> str:
         for f in m.get("input_schema", [])
     ]
     return "\n".join(lines) + "\n"
+
+
+def _sureness(info: Mapping[str, Any]) -> list[str]:
+    """How far the quality may be off, and how far a single prediction."""
+    lines = []
+    test, single = info.get("test_interval"), info.get("interval")
+    if test:
+        text = f"{test['metric']} on other test rows like these: {_number(test['low'])} to {_number(test['high'])}"
+        lines.append(f"{text}, with probability {test['level']:g}.")
+    if single:
+        text = f"A true value lies within {_number(single['half_width'])} of the predicted one"
+        lines.append(f"{text} with probability {single['level']:g}, on rows like the training rows.")
+    if info.get("limits_missed"):
+        lines.append(f"Note: {info['limits_missed']}.")
+    return ["", *lines] if lines else []
 
 
 def _number(value: float | None) -> str:

@@ -1,0 +1,330 @@
+"""What speaks for a partition, without a target: a dozen numbers on one fixed sample in one fixed space.
+
+Everything that does not depend on the partition (distances, neighbours, a density tree, the partitions other ways of
+clustering find for the same number of clusters) is made once for a dataset and shared by all trials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+NEIGHBOURS = 10  # of a row whose clusters are compared with its own
+CORE = 5  # the distance to this neighbour tells how dense it is around a row
+MOST_COMPONENTS = 12  # of a panel mixture with full covariances
+FEATURES = (
+    "silhouette", "silhouette_worst", "density_silhouette", "density_silhouette_worst", "purity", "purity_worst",
+    "modularity", "gauss_gap", "gap_break", "davies_bouldin", "agree_kmeans", "agree_ward", "agree_mixture", "agree_density",
+    "agree_spectral", "agree_most", "agree_second", "log_k", "noise", "smallest", "balance", "explained",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """x: float64 (m, d), the sample in the space of comparison.  seed: of the panel's random starts."""
+
+    x: np.ndarray
+    seed: int = 0
+    _panels: dict[Any, Any] = field(default_factory=dict)
+
+    def of(self, codes: np.ndarray) -> dict[str, float]:
+        """The numbers called FEATURES.  codes: (m,), -1 is noise; at least two clusters."""
+        names, dense = np.unique(codes[codes >= 0], return_inverse=True)
+        k, m = len(names), len(codes)
+        at = np.full(m, -1)
+        at[codes >= 0] = dense
+        count = np.bincount(dense, minlength=k)
+        member = at >= 0
+        plain, worst = _silhouette(self.distances, at, k)
+        dense_plain, dense_worst = _silhouette(self.reach, at, k)
+        same = (at[self.neighbours] == at[:, None]) & member[:, None]
+        pure = same.mean(1)
+        per = np.bincount(at[member], pure[member], minlength=k) / np.maximum(count, 1)
+        share = count / max(1, count.sum())
+        agree = {
+            f"agree_{name}": self._agreement(name, k, at)
+            for name in ("kmeans", "ward", "mixture", "density", "spectral")
+        }
+        ranked = sorted(agree.values(), reverse=True)
+        return {
+            "silhouette": plain,
+            "silhouette_worst": worst,
+            "density_silhouette": dense_plain,
+            "density_silhouette_worst": dense_worst,
+            "purity": float(pure[member].mean()),
+            "purity_worst": float(per.min()),
+            "modularity": float(pure[member].mean() - (share**2).sum()),
+            "gauss_gap": self._gauss(at, k) - self._best_gauss,
+            "gap_break": self._break(at, k),
+            "davies_bouldin": float(np.log1p(davies_bouldin(self.x[member], at[member], k))),
+            **agree,
+            "agree_most": ranked[0],
+            "agree_second": ranked[1],
+            "log_k": float(np.log(k)),
+            "noise": float(1 - member.mean()),
+            "smallest": float(share.min() * k),
+            "balance": float(-(share * np.log(share)).sum() / np.log(k)) if k > 1 else 0.0,
+            "explained": _explained(self.x[member], at[member], k),
+        }
+
+    # -- made once
+
+    @cached_property
+    def distances(self) -> np.ndarray:
+        """float32 (m, m)."""
+        from scipy.spatial.distance import pdist, squareform
+
+        return np.asarray(squareform(pdist(self.x)).astype(np.float32))
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """Positions of the nearest other rows, (m, NEIGHBOURS)."""
+        q = min(NEIGHBOURS, len(self.x) - 1)
+        near = np.argpartition(self.distances, q, axis=1)[:, : q + 1]
+        order = np.take_along_axis(self.distances, near, 1).argsort(1, kind="stable")
+        near = np.take_along_axis(near, order, 1)
+        own = near == np.arange(len(self.x))[:, None]
+        near[~own.any(1), -1] = np.arange(len(self.x))[~own.any(1)]  # a duplicate took its place
+        own = near == np.arange(len(self.x))[:, None]
+        return np.asarray(near[~own].reshape(len(self.x), q))
+
+    @cached_property
+    def core(self) -> np.ndarray:
+        """Distance to the CORE-th neighbour, (m,)."""
+        q = min(CORE, self.neighbours.shape[1]) - 1
+        return np.asarray(np.take_along_axis(self.distances, self.neighbours[:, q : q + 1], 1)[:, 0])
+
+    @cached_property
+    def tree(self) -> np.ndarray:
+        """Single linkage over mutual reachability distances (scipy's format)."""
+        from scipy.cluster.hierarchy import linkage
+        from scipy.spatial.distance import squareform
+
+        mutual = np.maximum(self.distances, np.maximum(self.core[:, None], self.core[None]))
+        np.fill_diagonal(mutual, 0.0)
+        return np.asarray(linkage(squareform(mutual, checks=False), "single"))
+
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """Density-connectivity distance: the least density that must be passed between two rows.  float32 (m, m)."""
+        from scipy.cluster.hierarchy import cophenet
+        from scipy.spatial.distance import squareform
+
+        return np.asarray(squareform(cophenet(self.tree)).astype(np.float32))
+
+    @cached_property
+    def ward(self) -> np.ndarray:
+        from scipy.cluster.hierarchy import linkage
+
+        return np.asarray(linkage(self.x, "ward"))
+
+    @cached_property
+    def spectrum(self) -> np.ndarray:
+        """Leading eigenvectors of the normalised graph of nearest neighbours, (m, q)."""
+        return embedding(self.neighbours, self.distances, min(40, len(self.x) - 2), self.seed)
+
+    def _agreement(self, name: str, k: int, at: np.ndarray) -> float:
+        other = self._panel(name, k)
+        return 0.0 if other is None else adjusted_rand(at, other)
+
+    def _panel(self, name: str, k: int) -> np.ndarray | None:
+        """The partition of the sample into k clusters that another way finds."""
+        key = (name, k)
+        if key not in self._panels:
+            self._panels[key] = getattr(self, f"_by_{name}")(k)
+        found = self._panels[key]
+        return None if found is None else np.asarray(found)
+
+    def _by_kmeans(self, k: int) -> np.ndarray:
+        from sklearn.cluster import KMeans
+
+        return np.asarray(KMeans(k, n_init=2, max_iter=100, random_state=self.seed).fit_predict(self.x))
+
+    def _by_ward(self, k: int) -> np.ndarray:
+        from scipy.cluster.hierarchy import fcluster
+
+        return np.asarray(fcluster(self.ward, k, "maxclust")) - 1
+
+    def _by_mixture(self, k: int) -> np.ndarray | None:
+        import warnings
+
+        from sklearn.mixture import GaussianMixture
+
+        m, d = self.x.shape
+        kind = "full" if k <= MOST_COMPONENTS and k * d * (d + 1) // 2 < m / 2 else "diag"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = GaussianMixture(k, covariance_type=kind, max_iter=60, reg_covar=1e-4, random_state=self.seed)
+            return np.asarray(fitted.fit_predict(self.x))
+
+    def _by_spectral(self, k: int) -> np.ndarray | None:
+        from sklearn.cluster import KMeans
+
+        if k > self.spectrum.shape[1]:
+            return None
+        rows = self.spectrum[:, :k]
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        return np.asarray(KMeans(k, n_init=2, max_iter=100, random_state=self.seed).fit_predict(rows))
+
+    def _by_density(self, k: int) -> np.ndarray | None:
+        """The level of the density tree with k clusters of fair size, the rest given to the nearest of them."""
+        least = max(4, len(self.x) // (12 * k))
+        codes = cut_by_size(self.tree, len(self.x), k, least)
+        return None if codes is None else nearest_member(self.distances, codes)
+
+    @cached_property
+    def _best_gauss(self) -> float:
+        best = self._gauss(np.zeros(len(self.x), np.int64), 1)
+        for k in (2, 3, 4, 5, 7, 10, 15, 22, 32):
+            if k * 5 > len(self.x):
+                break
+            for name in ("mixture", "ward"):
+                other = self._panel(name, k)
+                if other is not None:
+                    best = max(best, self._gauss(other, k))
+        return best
+
+    def _gauss(self, at: np.ndarray, k: int) -> float:
+        """Classification likelihood of one normal distribution a cluster less the BIC penalty, per row and column."""
+        n, d = self.x.shape
+        total = 0.0
+        pooled = np.cov(self.x.T).reshape(d, d) / max(1, k) ** (2 / d)
+        for c in range(k):
+            own = self.x[at == c]
+            if not len(own):
+                continue
+            spread = np.cov(own.T).reshape(d, d) if len(own) > 1 else np.zeros((d, d))
+            spread = (len(own) * spread + (d + 1) * pooled) / (len(own) + d + 1) + 1e-9 * np.eye(d)
+            total += len(own) * (np.log(len(own) / n) - 0.5 * np.linalg.slogdet(spread)[1] - 0.5 * d)
+        loose = (at < 0).sum()
+        if loose:
+            total += loose * (
+                np.log(loose / n) - 0.5 * np.linalg.slogdet(np.cov(self.x.T).reshape(d, d) * 4)[1] - 0.5 * d
+            )
+        parameters = k * (d + d * (d + 1) / 2 + 1)
+        return float((total - 0.5 * parameters * np.log(n)) / n / d)
+
+    def _break(self, at: np.ndarray, k: int) -> float:
+        """How much sparser it is between clusters than inside the sparser one, over the closest pair of each cluster.
+
+        Logarithm of (least reach out of a cluster) / (reach that holds nine tenths of the cluster together).
+        """
+        found = []
+        for c in range(k):
+            own = at == c
+            if own.sum() < 2 or own.all():
+                continue
+            inside = self.reach[np.ix_(own, own)]
+            holds = (
+                np.quantile(inside.max(1), 0.5)
+                if own.sum() < 400
+                else np.quantile(inside[:: max(1, own.sum() // 400)].max(1), 0.5)
+            )
+            out = self.reach[np.ix_(own, ~own & (at >= 0))]
+            if out.size:
+                found.append(np.log(max(float(np.quantile(out.min(1), 0.5)), 1e-9) / max(float(holds), 1e-9)))
+        return float(np.clip(np.mean(found), -3, 3)) if found else 0.0
+
+
+def embedding(neighbours: np.ndarray, distances: np.ndarray, q: int, seed: int) -> np.ndarray:
+    """Eigenvectors of the q largest eigenvalues of D^-1/2 W D^-1/2 over a symmetric graph of neighbours, (m, q).
+
+    Ng, Jordan, Weiss, "On Spectral Clustering: Analysis and an Algorithm", NIPS 2001.
+    """
+    from scipy.sparse import csr_matrix, diags
+    from scipy.sparse.linalg import eigsh
+
+    m, p = neighbours.shape
+    rows = np.repeat(np.arange(m), p)
+    near = np.take_along_axis(distances, neighbours, 1)
+    scale = near[:, min(6, p - 1)].astype(np.float64) + 1e-12
+    weight = np.exp(-(near.ravel().astype(np.float64) ** 2) / (scale[rows] * scale[neighbours.ravel()]))
+    graph = csr_matrix((weight + 1e-6, (rows, neighbours.ravel())), shape=(m, m))
+    graph = (graph + graph.T) * 0.5
+    root = diags(1.0 / np.sqrt(np.maximum(np.asarray(graph.sum(1)).ravel(), 1e-12)))
+    start = np.random.default_rng(seed).normal(size=m)
+    q = max(1, min(q, m - 2))
+    values, vectors = eigsh(root @ graph @ root, k=q, which="LA", v0=start, maxiter=3000, tol=1e-4)
+    return np.asarray(vectors[:, np.argsort(-values)])
+
+
+def cut_by_size(tree: np.ndarray, m: int, k: int, least: int) -> np.ndarray | None:
+    """The lowest cut of a tree at which k clusters have at least `least` rows; -1 elsewhere.  None: there is none."""
+    from scipy.cluster.hierarchy import fcluster
+
+    size = np.ones(2 * m - 1, np.int64)
+    big = 0
+    best = None
+    for i, (a, b, height, _) in enumerate(tree):
+        a, b = int(a), int(b)
+        size[m + i] = size[a] + size[b]
+        big += int(size[m + i] >= least) - int(size[a] >= least) - int(size[b] >= least)
+        if big == k:
+            best = i, height
+    if best is None:
+        return None
+    codes = fcluster(tree, best[1], "distance")
+    _, place, count = np.unique(codes, return_inverse=True, return_counts=True)
+    keep = count >= least
+    if keep.sum() < 2:
+        return None
+    new = np.where(keep, np.cumsum(keep) - 1, -1)
+    return np.asarray(new[place])
+
+
+def nearest_member(distances: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Every row without a cluster gets that of the nearest row with one.  (m,)"""
+    loose, held = np.flatnonzero(codes < 0), np.flatnonzero(codes >= 0)
+    found = codes.copy()
+    if len(loose) and len(held):
+        found[loose] = codes[held[distances[np.ix_(loose, held)].argmin(1)]]
+    return found
+
+
+def adjusted_rand(a: np.ndarray, b: np.ndarray) -> float:
+    """Hubert, Arabie, "Comparing partitions", Journal of Classification 2, 1985.  1: equal, about 0: unrelated."""
+    from sklearn.metrics import adjusted_rand_score
+
+    return float(adjusted_rand_score(a, b))
+
+
+def davies_bouldin(x: np.ndarray, at: np.ndarray, k: int) -> float:
+    """Davies, Bouldin, "A Cluster Separation Measure", IEEE PAMI 1979.  Lower is better."""
+    centre = np.stack([x[at == c].mean(0) for c in range(k)])
+    spread = np.array([np.linalg.norm(x[at == c] - centre[c], axis=1).mean() for c in range(k)])
+    apart = np.linalg.norm(centre[:, None] - centre[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    return float(((spread[:, None] + spread[None]) / np.maximum(apart, 1e-12)).max(1).mean())
+
+
+def _silhouette(distances: np.ndarray, at: np.ndarray, k: int) -> tuple[float, float]:
+    """Mean over the rows in clusters, and the mean of the worst cluster, of Rousseeuw's silhouette (1987)."""
+    member = at >= 0
+    hot = np.zeros((len(at), k), np.float32)
+    hot[np.flatnonzero(member), at[member]] = 1
+    count = hot.sum(0)
+    sums = distances[member] @ hot  # (members, k)
+    own = at[member]
+    rows = np.arange(len(own))
+    inside = sums[rows, own] / np.maximum(count[own] - 1, 1)
+    means = sums / np.maximum(count, 1)
+    means[rows, own] = np.inf
+    outside = means.min(1)
+    value = np.where(count[own] > 1, (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-12), 0.0)
+    per = np.bincount(own, value, minlength=k) / np.maximum(count, 1)
+    return float(value.mean()), float(per.min())
+
+
+def _explained(x: np.ndarray, at: np.ndarray, k: int) -> float:
+    total = ((x - x.mean(0)) ** 2).sum()
+    within = sum(((x[at == c] - x[at == c].mean(0)) ** 2).sum() for c in range(k))
+    return float(1 - within / max(total, 1e-12))
+
+
+def vector(found: Mapping[str, float]) -> np.ndarray:
+    """The numbers in the order of FEATURES, float64 (p,)."""
+    return np.array([found[name] for name in FEATURES], np.float64)

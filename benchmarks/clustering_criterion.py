@@ -1,0 +1,138 @@
+"""Fit `clustering_quality` again: python -m benchmarks.clustering_criterion OUT.json [SHAPES_PER_KIND].
+
+Every family's partitions of generated shapes, with their true adjusted Rand index, train boosted trees over the criteria of
+`assay.clustering.evidence`.  Prints how far the pick stays behind the best partition on shapes left out of the fit, and
+writes the trees as `assay/clustering/quality.json` holds them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.clustering.assign import Assigner
+from assay.clustering.evidence import FEATURES, adjusted_rand, vector
+from assay.clustering.family import Scan
+from assay.clustering.judge import Judge
+from assay.families import for_task
+from assay.testing.context import ToyContext
+from benchmarks.clustering_shapes import SHAPES
+
+NUMBERS = (2, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 29)
+TRIED = (
+    ("kmeans", {}), ("gaussian_mixture", {}), ("gaussian_mixture", {"covariance": "diag"}), ("agglomerative", {}),
+    ("agglomerative", {"linkage": "average"}), ("agglomerative", {"linkage": "single"}), ("spectral", {}), ("dbscan", {}),
+    ("hdbscan", {}), ("hdbscan", {"noise": "nearest"}), ("hdbscan", {"min_samples": 10, "noise": "nearest"}),
+)  # fmt: skip
+GROUPS = 8
+SHARED: dict[str, Any] = {
+    "learning_rate": 0.07, "min_child_samples": 25, "colsample_bytree": 0.5, "subsample": 0.7, "subsample_freq": 1,
+    "reg_lambda": 5.0, "random_state": 0, "n_jobs": 1, "verbose": -1, "n_estimators": 160,
+}  # fmt: skip
+GROWING = {f for f in FEATURES if f.startswith(("silhouette", "density_silhouette", "agree"))} | {
+    "purity", "modularity", "gauss_gap", "gap_break",
+}  # fmt: skip
+
+
+class Collect(Scan):
+    """Takes every candidate's clusters of the judged rows."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x = x
+        self.found: list[np.ndarray] = []
+
+    def offer(self, candidate: Assigner, **setting: Any) -> float:
+        self.found.append(candidate.predict(self.x)[:, 0].astype(np.int64))
+        return 0.0
+
+    def in_time(self) -> bool:
+        return True
+
+    def numbers(self, config: Any, n: int) -> Iterator[tuple[int, list[float]]]:
+        yield from ((k, []) for k in NUMBERS if k <= n // 4)
+
+
+def partitions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Criteria (p, features) and true index (p,) of all different partitions of a shape."""
+    z = ((x - x.mean(0)) / np.sqrt(((x - x.mean(0)) ** 2).mean())).astype(np.float32)
+    judge, families = Judge.of(z), for_task("clustering")
+    seen: dict[bytes, np.ndarray] = {}
+    for name, changes in TRIED:
+        collect = Collect(z[judge.rows])
+        families[name].search(families[name].Config(**changes), z, collect, ToyContext())  # type: ignore[attr-defined]
+        seen |= {c.tobytes(): c for c in collect.found if len(np.unique(c[c >= 0])) >= 2}
+    codes = list(seen.values())
+    return (
+        np.stack([vector(judge.evidence.of(c)) for c in codes]),
+        np.array([adjusted_rand(y[judge.rows], c) for c in codes]),
+    )
+
+
+def fitted(data: list[tuple[np.ndarray, np.ndarray]]) -> list[Any]:
+    """Two forests whose mean is the estimate: small free trees, and trees monotone in what should only help."""
+    from lightgbm import LGBMRegressor
+
+    x, y = np.concatenate([d[0] for d in data]), np.concatenate([d[1] for d in data])
+    weight = np.concatenate([np.full(len(d[1]), 1.0 / len(d[1])) for d in data])
+    signs = [1 if f in GROWING and f != "silhouette_worst" else -1 if f == "noise" else 0 for f in FEATURES]
+    kinds: tuple[dict[str, Any], ...] = ({"num_leaves": 5, "monotone_constraints": signs}, {"num_leaves": 4})
+    return [LGBMRegressor(**SHARED, **kind).fit(x, y, sample_weight=weight / weight.mean()) for kind in kinds]
+
+
+def regrets(data: list[tuple[np.ndarray, np.ndarray]], kinds: np.ndarray) -> np.ndarray:
+    """Best index less that of the pick, for every shape, by trees that never saw a shape of its kind."""
+    group = np.random.default_rng(0).permutation(kinds.max() + 1)[kinds] % GROUPS
+    lost = np.zeros(len(data))
+    for g in range(GROUPS):
+        models = fitted([d for d, own in zip(data, group, strict=True) if own != g])
+        for i in np.flatnonzero(group == g):
+            x, y = data[i]
+            lost[i] = y.max() - y[np.mean([m.predict(x) for m in models], axis=0).argmax()]
+    return lost
+
+
+def plain(model: Any, share: float) -> list[dict[str, Any]]:
+    """LightGBM's trees as arrays; leaves times `share`."""
+    trees = []
+    for told in model.booster_.dump_model()["tree_info"]:
+        tree: dict[str, Any] = {"feature": [], "threshold": [], "left": [], "right": [], "value": []}
+
+        def add(node: Any, tree: dict[str, Any] = tree) -> int:
+            at = len(tree["feature"])
+            leaf = "split_feature" not in node
+            tree["feature"].append(-1 if leaf else node["split_feature"])
+            tree["threshold"].append(0.0 if leaf else float(f"{node['threshold']:.7g}"))
+            tree["value"].append(round(node["leaf_value"] * share, 6) if leaf else 0.0)
+            tree["left"].append(0)
+            tree["right"].append(0)
+            if not leaf:
+                tree["left"][at] = add(node["left_child"], tree)
+                tree["right"][at] = add(node["right_child"], tree)
+            return at
+
+        add(told["tree_structure"])
+        trees.append(tree)
+    return trees
+
+
+def main(out: str, repeats: int = 1) -> None:
+    data, kinds = [], []
+    for repeat in range(repeats):
+        for i, (name, shape) in enumerate(SHAPES.items()):
+            x, y = shape(np.random.default_rng([repeat, i]))
+            data.append(partitions(x, y))
+            kinds.append(i)
+            print(f"{name}: {len(data[-1][1])} partitions, best {data[-1][1].max():.3f}", flush=True)
+    lost = regrets(data, np.array(kinds))
+    print(f"behind the best partition on unseen kinds of shapes: mean {lost.mean():.3f}, median {np.median(lost):.3f}")
+    trees = [t for model in fitted(data) for t in plain(model, 0.5)]
+    Path(out).write_text(json.dumps({"features": list(FEATURES), "trees": trees}, separators=(",", ":")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:3]))

@@ -12,6 +12,7 @@ from app.datasets import upload_endpoints as uploads
 from app.health import endpoints as health
 from app.jobs import endpoints as jobs
 from app.models import endpoints as models
+from app.models import generate
 from app.predictions import endpoints as predictions
 
 
@@ -20,5 +21,5 @@ def include(app: FastAPI) -> None:
 
     They go flat into the application's own list: an included router is looked through once more for every request.
     """
-    for part in (datasets, uploads, jobs, models, predictions, catalog, accounts, health, docs):
+    for part in (datasets, uploads, jobs, models, generate, predictions, catalog, accounts, health, docs):
         app.router.routes.extend(part.router.routes)

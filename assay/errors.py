@@ -5,7 +5,7 @@ AssayError
 │   ├── SpecError        the job request (carries a JSON pointer)
 │   └── DataError        the dataset (carries file, row and column)
 ├── TrialError           one configuration failed; the search goes on
-│   ├── OutOfMemory  Diverged  TimedOut  FamilyUnavailable  Crashed
+│   ├── OutOfMemory  Diverged  Memorised  TimedOut  FamilyUnavailable  Crashed
 └── LeaseLost            somebody else owns the work now: drop the result
 
 TrialStopped is not an AssayError: it is the way out of a training loop.
@@ -72,6 +72,12 @@ class Diverged(TrialError):
     """Training produced NaN or infinite values."""
 
     code = "diverged"
+
+
+class Memorised(TrialError):
+    """A generator draws copies of its training data."""
+
+    code = "memorised"
 
 
 class TimedOut(TrialError):

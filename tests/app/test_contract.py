@@ -240,6 +240,7 @@ def test_no_string_in_a_body_is_more_than_a_string(parts: Parts, there: dict[str
             ("POST", "/v1/predictions", {"model": text, "dataset_id": text}),
             ("POST", f"/v1/models/{there['model_id']}/predict", {"rows": [person(town=text, age=text)]}),
             ("POST", f"/v1/models/{there['model_id']}/predict", {"rows": [{text: text}]}),
+            ("POST", f"/v1/models/{there['model_id']}/generate", {"n": 1, "condition": {text: text}}),
             ("POST", "/v1/api_keys", {"name": text, "scopes": [text], "owner": text}),
         ]
         for method, path, body in bodies:
@@ -274,6 +275,7 @@ FIELDS = {
     "/v1/predictions": ["model", "dataset_id"],
     "/v1/api_keys": ["name", "scopes", "expires_at", "owner"],
     "/v1/models/{model_id}/predict": ["rows", "columns", "data"],
+    "/v1/models/{model_id}/generate": ["n", "seed", "condition"],
 }
 
 

@@ -1,0 +1,1 @@
+"""Generators of rows and pictures: how data become parts, how samples are drawn, judged and delivered."""

@@ -1,0 +1,112 @@
+"""One trial of a generator: fitted on every fold, drawn from through its graph, judged against held-out data."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from assay.errors import Diverged, Memorised, TimedOut
+from assay.generation.compose import Composed, session
+from assay.generation.draw import draw
+from assay.generation.stage import stage_of
+from assay.metrics import METRICS, all_values
+from assay.metrics.generation import Made, Real, copies, memorised
+from assay.model import checkpoint
+from assay.space import build
+from assay.tasks._problem import Problem
+from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
+
+MEMORISED_LIMIT = 0.01
+GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
+SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
+
+
+def evaluate(matrices: Matrices, request: Request) -> Evaluation:
+    """Fit, draw, judge, write the checkpoint.
+
+    Raises TrialError: Diverged for training that diverges or collapses, Memorised for a generator that copies training
+    data, TimedOut; or TrialStopped.  Then nothing is written.
+    """
+    started = time.monotonic()
+    problem = matrices.problem
+    config = build(request.family.Config, request.config)
+    steps = request.family.steps(config)
+    found: list[tuple[Composed, dict[str, float]]] = []
+    per_sample = 0.0
+    for i in range(len(problem.folds)):
+        left = started + request.seconds - time.monotonic()
+        if left <= 0:
+            raise TimedOut(f"{i} of {len(problem.folds)} folds were trained within {request.seconds:.1f} s")
+        stage = stage_of(problem, i)
+        share = 0.8 * left / (len(problem.folds) - i)  # the rest is for drawing and judging
+        context = FitContext(
+            device=request.device, rng=np.random.default_rng([request.seed, i]),
+            seed=(request.seed * 1009 + i) % (2**31 - 1), max_steps=steps, threads=request.threads, tell=request.tell,
+            deadline=time.monotonic() + share, base=i * steps, quiet=i > 0,
+        )  # fmt: skip
+        generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
+        composed = stage.compose(generator)
+        began = time.perf_counter()
+        samples = drawn(composed, stage.n_samples(composed))
+        per_sample = (time.perf_counter() - began) / stage.n_samples(composed)
+        made = stage.judge.made(samples, float(generator.bits(stage.data)))
+        found.append((composed, judged(problem, stage.judge.real, made)))
+    scores = [METRICS[problem.resolved.metric].to_score(v.get(problem.resolved.metric, math.nan)) for _, v in found]
+    if not all(math.isfinite(s) for s in scores):
+        raise Diverged(f"{problem.resolved.metric} is not defined for this generator: {scores}")
+    composed = found[0][0]
+    request.tell(len(found) * steps, float(np.mean(scores)))
+    facts = {"generator": composed.to_json(), "metrics": found[0][1]}
+    gate = {f"gate/{k}": v for k, v in as_numbers(gate_samples(composed)).items()}
+    checkpoint.save(request.path, composed.graph, gate, {**request.info, "family": request.family.name, **facts})
+    names = found[0][1].keys()
+    return Evaluation(
+        score=float(np.mean(scores)),
+        score_std=float(np.std(scores)),
+        fold_scores=tuple(float(s) for s in scores),
+        metrics={n: float(np.mean([v[n] for _, v in found if n in v])) for n in names},
+        seconds=time.monotonic() - started,
+        predict_ms_per_row=1000 * per_sample,
+        size_bytes=request.path.stat().st_size,
+    )
+
+
+def drawn(composed: Composed, n: int) -> dict[str, np.ndarray]:
+    """The samples a generator is judged on."""
+    return draw(session(composed.encoded()), composed.spec, n, SEED, {})
+
+
+def gate_samples(composed: Composed) -> dict[str, np.ndarray]:
+    """Few samples; of pictures fewer when each takes a loop."""
+    return draw(session(composed.encoded()), composed.spec, 4 if composed.spec["loop"] else GATE_SAMPLES, 1, {})
+
+
+def as_numbers(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Samples as arrays a checkpoint holds: words as the numbers of their characters, summed with their places."""
+    found = {}
+    for name, values in samples.items():
+        if values.dtype.kind == "O":
+            values = np.array([sum((i + 1) * ord(c) for i, c in enumerate(str(v))) for v in values], np.float64)
+        found[name] = values
+    return found
+
+
+def judged(problem: Problem, real: Real, made: Made) -> dict[str, float]:
+    """Every metric that is defined.  Raises Diverged for samples that are all the same or not finite, Memorised for
+    copies of training data."""
+    if not np.isfinite(made.embedding).all():
+        raise Diverged("the generator diverged: its samples are not finite")
+    spread = float(made.embedding.std(0).sum()) / max(1e-9, float(real.embedding.std(0).sum()))
+    if spread < 0.02:
+        raise Diverged(f"the generator collapsed: its samples vary {100 * spread:.1f} % as much as the data")
+    shares, chance, _ = copies(real, made)
+    if memorised(real, made) > MEMORISED_LIMIT:
+        raise Memorised(
+            f"{100 * shares:.1f} % of the samples are copies of training data, {100 * chance:.1f} % of held-out data are; "
+            f"at most {100 * MEMORISED_LIMIT:.0f} % more are let through: fewer steps or a smaller model memorise less"
+        )
+    return all_values(problem.resolved.kind, real, made)  # type: ignore[arg-type]

@@ -1,0 +1,190 @@
+"""Samples and held-out data in one space: features for a classifier, an embedding for distances, and train-on-synthetic.
+
+Everything is learned on the training part: columns, projections, the model trained on real rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from assay.data.table import Column, ColumnType, Table, Words
+from assay.generation.columns import RowCoder, raw_values
+from assay.metrics.generation import Made, Real
+
+MAX_DIMENSIONS = 200  # of an embedding of rows; wider ones are projected
+PROJECTED = 128
+COMPONENTS = 48  # of pictures
+MOST_TRAIN = 100_000  # training rows in which copies are looked for
+TSTR_ROWS = 10_000  # at most, to train on
+TSTR_CLASSES = 30  # numbers with more distinct values are a regression
+
+
+@dataclass(frozen=True, eq=False)
+class RowJudge:
+    """Judges rows of one fold.  held: the rows samples are compared with."""
+
+    coder: RowCoder
+    train: Table
+    held: Table
+    target: str | None
+
+    @cached_property
+    def real(self) -> Real:
+        known = self.train.take(np.arange(min(MOST_TRAIN, len(self.train))))
+        return Real(self._features(self.held), self._embedding(self.held), self._embedding(known))
+
+    def made(self, samples: Mapping[str, np.ndarray], bits: float) -> Made:
+        """samples: from `assay.generation.draw.draw`."""
+        table = table_of(samples, self.coder)
+        return Made(self._features(table), self._embedding(table), bits, self._tstr(table))
+
+    def at(self, held: Table) -> RowJudge:
+        """The same judge before other held-out rows."""
+        return RowJudge(self.coder, self.train, held, self.target)
+
+    def _features(self, table: Table) -> np.ndarray:
+        found = np.stack([raw_values(table, c) for c in self.coder.columns], 1).astype(np.float64)
+        for j, c in enumerate(self.coder.columns):
+            if c.form == "word":
+                found[found[:, j] == -1, j] = np.nan
+        return found
+
+    def _embedding(self, table: Table) -> np.ndarray:
+        """Scores, and codes as corners that lie 1 apart; float32 (n, e)."""
+        parts = self.coder.encode(table)
+        blocks = [parts.scores]
+        for j, k in enumerate(self.coder.layout.sizes):
+            blocks.append((parts.codes[:, j : j + 1] == np.arange(k)[None]).astype(np.float32) / np.sqrt(2.0))
+        wide = np.concatenate(blocks, 1, dtype=np.float32)
+        if wide.shape[1] > MAX_DIMENSIONS:
+            matrix = np.random.default_rng(0).standard_normal((wide.shape[1], PROJECTED)).astype(np.float32)
+            wide = wide @ (matrix / np.sqrt(np.float32(PROJECTED)))
+        return wide
+
+    @cached_property
+    def _truth(self) -> tuple[bool, np.ndarray]:
+        """(target is a class, its column among the features as a boolean mask)."""
+        names = [c.name for c in self.coder.columns]
+        at = names.index(str(self.target))
+        column = self.coder.columns[at]
+        classes = column.form == "word" or (column.knots is None and len(column.atoms) <= TSTR_CLASSES)
+        return classes, np.arange(len(names)) == at
+
+    @cached_property
+    def _on_real(self) -> float:
+        return self._trained(self._features(self.train))
+
+    def _tstr(self, table: Table) -> float:
+        """Score of trees trained on samples over that of trees trained on real rows, both on the held-out rows: the area
+        under the ROC curve (mean of one against the rest), or r2.  NaN without a target, or where real rows teach nothing.
+
+        Esteban, Hyland, Rätsch, "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs", 2017.
+        """
+        if self.target is None or not self._on_real > 0.05:
+            return float("nan")
+        return self._trained(self._features(table)[: len(self.train)]) / self._on_real
+
+    def _trained(self, rows: np.ndarray) -> float:
+        from lightgbm import LGBMClassifier, LGBMRegressor
+
+        from assay.metrics.tabular import auc
+
+        classes, at = self._truth
+        held = self.real.features
+        rows, held = rows[np.isfinite(rows[:, at][:, 0])][:TSTR_ROWS], held[np.isfinite(held[:, at][:, 0])]
+        if len(rows) < 10 or len(held) < 10 or len(np.unique(rows[:, at])) < 2 or rows.shape[1] < 2:
+            return 0.0
+        y, truth = rows[:, at][:, 0], held[:, at][:, 0]
+        options: dict[str, Any] = {
+            "n_estimators": 100,
+            "num_leaves": 15,
+            "learning_rate": 0.08,
+            "n_jobs": 1,
+            "verbose": -1,
+        }
+        options |= {"min_child_samples": max(3, min(20, len(y) // 20)), "random_state": 0, "deterministic": True}
+        if not classes:
+            told = np.asarray(LGBMRegressor(**options).fit(rows[:, ~at], y).predict(held[:, ~at]))
+            spread = float(((truth - truth.mean()) ** 2).mean())
+            return 1.0 - float(((truth - told) ** 2).mean()) / spread if spread > 0 else 0.0
+        model = LGBMClassifier(**options).fit(rows[:, ~at], y.astype(np.int64))
+        share = np.asarray(model.predict_proba(held[:, ~at]))
+        known = list(model.classes_)
+        areas = [
+            auc(truth == c, share[:, known.index(c)] if c in known else np.zeros(len(truth))) for c in np.unique(truth)
+        ]
+        finite = [a for a in areas if np.isfinite(a)]
+        return float(np.mean(finite)) if finite else 0.0
+
+
+def table_of(samples: Mapping[str, np.ndarray], coder: RowCoder) -> Table:
+    """Samples as the table they imitate."""
+    columns: dict[str, Column] = {}
+    types: dict[str, ColumnType] = {}
+    for c in coder.columns:
+        values = samples[c.name]
+        columns[c.name] = values if c.form == "number" else Words.of(values)
+        types[c.name] = c.type
+    return Table(columns, types)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureJudge:
+    """Judges pictures.  train, held: uint8 (n, S, S, C)."""
+
+    train: np.ndarray
+    held: np.ndarray
+
+    @cached_property
+    def real(self) -> Real:
+        return Real(self._features(self.held), self._embedding(self.held), self._embedding(self.train))
+
+    def made(self, samples: Mapping[str, np.ndarray], bits: float) -> Made:
+        pictures = samples["image"][..., : self.train.shape[3]]
+        return Made(self._features(pictures), self._embedding(pictures), bits)
+
+    def at(self, held: np.ndarray) -> PictureJudge:
+        return PictureJudge(self.train, held)
+
+    @cached_property
+    def _projection(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (p,) and principal directions (p, e) of the training pictures."""
+        x = _flat(self.train[:5000])
+        mean = x.mean(0)
+        _, _, directions = np.linalg.svd(x - mean, full_matrices=False)
+        return mean, directions[:COMPONENTS].T
+
+    def _embedding(self, pictures: np.ndarray) -> np.ndarray:
+        """The first principal components, in units of one standard deviation of the pictures' pixels together."""
+        mean, directions = self._projection
+        return np.asarray((_flat(pictures) - mean) @ directions, np.float32)
+
+    def _features(self, pictures: np.ndarray) -> np.ndarray:
+        """Components, what they leave over, how rough a picture is, how many values lie at the ends, and small pictures."""
+        mean, directions = self._projection
+        x = _flat(pictures)
+        components = (x - mean) @ directions
+        left = ((x - mean - components @ directions.T) ** 2).mean(1, keepdims=True)
+        grid = pictures.astype(np.float32) / 255
+        steps = [np.abs(np.diff(grid, axis=a)).mean((1, 2, 3))[:, None] for a in (1, 2)]
+        second = [np.abs(np.diff(grid, 2, axis=a)).mean((1, 2, 3))[:, None] for a in (1, 2)]
+        ends = [(grid <= 0.02).mean((1, 2, 3))[:, None], (grid >= 0.98).mean((1, 2, 3))[:, None]]
+        return np.concatenate([components, left, *steps, *second, *ends, _small(grid)], 1)
+
+
+def _flat(pictures: np.ndarray) -> np.ndarray:
+    return pictures.reshape(len(pictures), -1).astype(np.float32) / 255
+
+
+def _small(grid: np.ndarray) -> np.ndarray:
+    """Grey pictures of at most 8 x 8 block means, (n, 64)."""
+    n, size = len(grid), grid.shape[1]
+    block = max(1, size // 8)
+    cut = size // block * block
+    grey = grid[:, :cut, :cut].mean(3)
+    return np.asarray(grey.reshape(n, cut // block, block, cut // block, block).mean((2, 4)).reshape(n, -1))

@@ -1,0 +1,101 @@
+"""One fold of a generation problem, made ready once: what families learn from, and who judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from assay.data.table import Blobs, Table
+from assay.generation.columns import RowCoder, fit_rows
+from assay.generation.compose import Composed, compose_pictures, compose_rows
+from assay.generation.judge import PictureJudge, RowJudge
+from assay.generation.parts import Pictures, Rows
+from assay.tasks._problem import Problem
+
+IMAGES, ROWS = "generated_images", "generated_rows"
+LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
+PICTURE_SAMPLES = 512
+LOOP_SAMPLES = 256  # of pictures that are drawn value by value
+
+
+@dataclass(frozen=True, eq=False)
+class RowStage:
+    coder: RowCoder
+    data: Rows
+    judge: RowJudge
+
+    def compose(self, generator: Any) -> Composed:
+        return compose_rows(self.coder, generator)
+
+    def n_samples(self, composed: Composed) -> int:
+        return int(np.clip(len(self.data.train), LEAST_SAMPLES, MOST_SAMPLES))
+
+    def before(self, problem: Problem, rows: np.ndarray) -> RowJudge:
+        """The judge with other rows held out."""
+        return self.judge.at(problem.features.take(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class PictureStage:
+    data: Pictures
+    judge: PictureJudge
+    labels: tuple[str, ...]
+    column: str | None
+
+    def compose(self, generator: Any) -> Composed:
+        shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)
+        return compose_pictures(generator, self.data.size, self.data.channels, self.labels, self.column, shares)
+
+    def n_samples(self, composed: Composed) -> int:
+        return LOOP_SAMPLES if composed.spec["loop"] else PICTURE_SAMPLES
+
+    def before(self, problem: Problem, rows: np.ndarray) -> PictureJudge:
+        pixels, _ = pictures(problem)
+        return self.judge.at(pixels[rows])
+
+
+Stage = RowStage | PictureStage
+_STAGES: WeakKeyDictionary[Problem, dict[int, Stage]] = WeakKeyDictionary()
+_PIXELS: WeakKeyDictionary[Problem, np.ndarray] = WeakKeyDictionary()
+
+
+def stage_of(problem: Problem, fold: int) -> Stage:
+    """Made once for a problem and fold, and kept as long as the problem is."""
+    kept = _STAGES.setdefault(problem, {})
+    if fold not in kept:
+        kept[fold] = _pictures(problem, fold) if problem.resolved.kind == IMAGES else _rows(problem, fold)
+    return kept[fold]
+
+
+def _rows(problem: Problem, fold: int) -> RowStage:
+    train, valid = (problem.features.take(rows) for rows in problem.folds.pairs[fold])
+    target = problem.resolved.target or None
+    coder = fit_rows(train, target)
+    return RowStage(
+        coder, Rows(coder.layout, coder.encode(train), coder.encode(valid)), RowJudge(coder, train, valid, target)
+    )
+
+
+def _pictures(problem: Problem, fold: int) -> PictureStage:
+    pixels, y = pictures(problem)
+    train, valid = problem.folds.pairs[fold]
+    data = Pictures(pixels[train], y[train], pixels[valid], y[valid], max(1, len(problem.classes)))
+    column = problem.resolved.target or None
+    return PictureStage(data, PictureJudge(data.x, data.x_valid), problem.classes, column)
+
+
+def pictures(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (n, S, S, C), C = 1 where every picture is grey; int64 (n,) codes of the condition."""
+    if problem not in _PIXELS:
+        name = next(n for n, c in problem.features.columns.items() if isinstance(c, Blobs))
+        pixels = problem.fronts[name].encode(problem.features.columns[name])
+        is_grey = bool((pixels == pixels[..., :1]).all())
+        _PIXELS[problem] = pixels[..., :1] if is_grey else pixels
+    return _PIXELS[problem], problem.y
+
+
+def image_column(table: Table) -> str | None:
+    return next((n for n, c in table.columns.items() if isinstance(c, Blobs)), None)

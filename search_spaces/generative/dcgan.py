@@ -1,0 +1,69 @@
+"""Deep convolutional generative adversarial network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from assay.families import Cost, Shape, TrialContext
+from assay.generation.parts import Pictures
+from assay.space import Choice, Float, Int
+
+
+@dataclass(frozen=True)
+class DcganConfig:
+    """critic_rate: the critic's learning rate in units of the maker's."""
+
+    loss: Annotated[str, Choice("bce", "hinge")] = "bce"
+    optimizer: Annotated[str, Choice("adam", "adamw", "rmsprop")] = "adam"
+    learning_rate: Annotated[float, Float(5e-5, 2e-3, log=True)] = 4e-4
+    critic_rate: Annotated[float, Float(0.25, 4.0, log=True)] = 1.0
+    beta1: Annotated[float, Float(0.0, 0.9)] = 0.5
+    schedule: Annotated[str, Choice("constant", "flat_cos", "cosine")] = "flat_cos"
+    dropout: Annotated[float, Float(0.0, 0.5)] = 0.2
+    latent: Annotated[int, Choice(16, 32, 64)] = 32
+    width: Annotated[int, Choice(16, 32, 48)] = 16
+    batch_size: Annotated[int, Choice(32, 64, 128)] = 64
+    epochs: Annotated[int, Int(15, 150, log=True)] = 40
+
+
+class Dcgan:
+    name: ClassVar[str] = "dcgan"
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
+    lane: ClassVar[str] = "cpu"
+    data: ClassVar[str] = "images"
+    Config: ClassVar[type] = DcganConfig
+    reference: ClassVar[str] = (
+        "Radford, Metz, Chintala, Unsupervised Representation Learning with Deep Convolutional GANs, ICLR 2016"
+    )
+
+    def recipe(self, config: DcganConfig) -> Any:
+        return None
+
+    def steps(self, config: DcganConfig) -> int:
+        return config.epochs
+
+    def cost(self, config: DcganConfig, shape: Shape) -> Cost:
+        from search_spaces.generative._image_gan import seconds
+
+        return Cost(
+            seconds(config.epochs, config.batch_size, config.width, 1, shape, 1.0), (256 << 20) + 8000 * shape.n_rows
+        )
+
+    def fit(self, config: DcganConfig, data: Pictures, ctx: TrialContext) -> Any:
+        from assay.training.adversarial import Game
+        from assay.training.optim import Rule
+        from search_spaces.generative._image_gan import Nets, fit_game, steps_per_epoch
+
+        rules = [
+            Rule(config.optimizer, rate, momentum=0.0, beta1=config.beta1)
+            for rate in (config.learning_rate, config.learning_rate * config.critic_rate)
+        ]
+        game = Game(
+            config.loss, rules[0], rules[1], config.epochs, steps_per_epoch(data, config.batch_size), config.schedule,
+            patience=max(10, config.epochs // 3),
+        )  # fmt: skip
+        return fit_game(Nets(config.latent, config.width, True, config.dropout), game, config.batch_size, data, ctx)
+
+
+family = Dcgan()

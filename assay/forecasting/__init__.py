@@ -1,0 +1,1 @@
+"""Series over time: stamps to a regular grid, windows of it, and forecasts that are judged on what came later."""

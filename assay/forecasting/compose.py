@@ -1,0 +1,56 @@
+"""Members into the one delivered graph: the code of a series and its window in, points and quantiles out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from assay.model.graph import Graph, Port, Scope, dedupe, encode
+
+SERIES, WINDOW = "series", "window"
+VALUE, QUANTILES = "value", "quantiles"
+
+
+def forecast_graph(
+    members: Sequence[Graph], weights: Sequence[float], offsets: np.ndarray, season: int, width: int, nonnegative: bool
+) -> Graph:
+    """members: graphs over "x", float32 [N, 1 + width].  offsets: (h, q), see `assay.forecasting.spread`."""
+    scope = Scope()
+    code = scope.add("Unsqueeze", scope.add("Cast", SERIES, to=1), scope.const([1]))
+    x = scope.add("Concat", code, WINDOW, axis=1)
+    parts = []
+    for graph, weight in zip(members, weights, strict=True):
+        point = scope.include(graph.renamed({"x": x}))
+        parts.append(scope.add("Mul", point, scope.const(np.float32(weight))))
+    point = parts[0] if len(parts) == 1 else scope.add("Sum", *parts)
+    if nonnegative:
+        point = scope.add("Relu", point)
+    scale = emit_scale(scope, WINDOW, season, width)
+    wide = scope.add(
+        "Mul", scope.add("Unsqueeze", scale, scope.const([2])), scope.const(offsets[None].astype(np.float32))
+    )
+    quantiles = scope.add("Add", scope.add("Unsqueeze", point, scope.const([2])), wide)
+    if nonnegative:
+        quantiles = scope.add("Relu", quantiles)
+    names = {point: VALUE, quantiles: QUANTILES}
+    return dedupe(scope.graph(quantiles).renamed(names), keep=[VALUE, QUANTILES])
+
+
+def emit_scale(scope: Scope, window: str, season: int, width: int) -> str:
+    """float32 [N, 1]: `assay.forecasting.spread.window_scale` as nodes."""
+    floor = scope.add("ReduceMax", scope.add("Abs", window), scope.const([1]), keepdims=1)
+    floor = scope.add("Max", scope.add("Mul", floor, scope.const(np.float32(1e-6))), scope.const(np.float32(1e-6)))
+    m = season if width > season else 1
+    if width <= m:
+        return floor
+    late = scope.add("Slice", window, scope.const([m]), scope.const([width]), scope.const([1]))
+    early = scope.add("Slice", window, scope.const([0]), scope.const([width - m]), scope.const([1]))
+    mean = scope.add("ReduceMean", scope.add("Abs", scope.add("Sub", late, early)), scope.const([1]), keepdims=1)
+    return scope.add("Max", mean, floor)
+
+
+def encoded(graph: Graph, width: int, horizon: int, levels: int, about: dict[str, str]) -> bytes:
+    inputs = [Port(SERIES, "int64", [None]), Port(WINDOW, "float32", [None, width])]
+    outputs = [Port(VALUE, "float32", [None, horizon]), Port(QUANTILES, "float32", [None, horizon, levels])]
+    return encode(graph, inputs, outputs, about)

@@ -1,0 +1,262 @@
+"""From checkpoints to a delivered forecaster: weights by backtests, one graph, replayed before it is packed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata as packages
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.data.table import ColumnType
+from assay.errors import AssayError, DataError
+from assay.forecasting.compose import encoded, forecast_graph
+from assay.forecasting.evaluate import all_metrics, backtest, clipped
+from assay.forecasting.panel import window
+from assay.forecasting.problem import ForecastProblem
+from assay.forecasting.spread import offsets, window_scale, with_quantiles
+from assay.metrics import METRICS
+from assay.metrics.forecasting import LEVELS, Forecast
+from assay.model import checkpoint
+from assay.model.bundle import write_bundle
+from assay.model.deliver import Built, Source
+from assay.model.ensemble import bagged_weights
+from assay.model.manifest import Manifest, Member
+
+CANDIDATES = 12  # best trials that may enter, besides the best of every family
+NEAR = 0.15  # families whose best is this close to the best of all share the even part of the weights
+EVEN = 400  # values of backtests at which the even part is one half: few say little of which family is best
+ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
+log = logging.getLogger(__name__)
+
+
+def deliver(
+    problem: ForecastProblem,
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    ensemble: bool,
+    info: Mapping[str, Any],
+    seconds: float,
+) -> Built:
+    """Write `model.onnx` and `model.zip`.  Members whose graph does not answer like their predictor are left out.
+
+    Raises DataError when no checkpoint can be read, AssayError when no graph passes.
+    """
+    until = time.monotonic() + 0.4 * seconds
+    loaded = _loaded(sources, ensemble)
+    if not loaded:
+        raise DataError("no completed trial has a readable checkpoint")
+    told = ""
+    while loaded:
+        weights = (
+            weigh(problem, [(s, c.array("oof")) for s, c in loaded], until) if ensemble else np.eye(len(loaded))[0]
+        )
+        members = [(s, c, float(w)) for (s, c), w in zip(loaded, weights, strict=True) if w > 0]
+        onnx, difference = _composed(problem, members, info)
+        if difference <= ATOL:
+            return _package(problem, members, onnx, difference, folder, info)
+        told = f"off by {difference:.1e} scales"
+        alone = {s.number: _composed(problem, [(s, c, 1.0)], info)[1] for s, c, _ in members}
+        guilty = {n for n, d in alone.items() if d > ATOL} or {members[-1][0].number}
+        log.warning("members %s do not answer like their predictors: %s", sorted(guilty), told)
+        loaded = [(s, c) for s, c in loaded if s.number not in guilty]
+    raise AssayError(f"no trial's graph answers like its fitted model: {told}")
+
+
+def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], until: float) -> np.ndarray:
+    """Weights that sum to 1: greedy on the backtests, mixed with even weights of the families that come close.
+
+    A handful of backtest windows cannot tell good families apart; the mean of several good ones is hard to beat
+    (Petropoulos, Svetunkov: A simple combination of univariate models, International Journal of Forecasting 36, 2020).
+    """
+    predictions = [clipped(problem, p) for _, p in found]
+    actual, _ = backtest(problem, predictions[0])
+    metric = problem.metric if problem.metric.name != "wql" else METRICS["mase"]
+
+    def score(point: np.ndarray) -> float:
+        return metric.score(actual, Forecast(point)) if time.monotonic() < until else float("nan")
+
+    greedy = bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
+    scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
+    best: dict[str, int] = {}
+    for i in np.argsort(-scores, kind="stable"):
+        best.setdefault(found[i][0].family, int(i))
+    top = float(scores.max())
+    near = [i for i in best.values() if scores[i] >= top - NEAR * abs(top)]
+    even = np.zeros(len(found))
+    even[near] = 1.0 / (1e-9 + np.abs(scores[near])) ** 2
+    share = EVEN / (EVEN + actual.y.size)
+    mixed = (1 - share) * greedy + share * even / even.sum()
+    mixed[mixed < 0.02] = 0.0
+    return np.asarray(mixed / mixed.sum())
+
+
+def _loaded(sources: Sequence[Source], ensemble: bool) -> list[tuple[Source, checkpoint.Checkpoint]]:
+    ordered = sorted(sources, key=lambda s: (-s.score, s.number))
+    chosen = ordered[: CANDIDATES if ensemble else 3]
+    if ensemble:
+        best = {s.family: s for s in reversed(ordered)}
+        chosen += [s for s in best.values() if s not in chosen]
+    found = []
+    for source in chosen:
+        try:
+            opened = checkpoint.load(source.path)
+            opened.array("oof")
+            found.append((source, opened))
+        except (DataError, KeyError, OSError):
+            log.exception("the checkpoint of trial %d cannot be read", source.number)
+    return found
+
+
+def _blend(members: Sequence[tuple[Source, checkpoint.Checkpoint, float]], name: str) -> np.ndarray:
+    return np.asarray(sum(w * c.array(name).astype(np.float64) for _, c, w in members))
+
+
+def _offsets(problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]]) -> np.ndarray:
+    windows = np.concatenate([c.windows for c in problem.cuts])
+    scale = window_scale(problem.inputs(windows)[:, 1:], problem.season)
+    point = clipped(problem, _blend(members, "oof"))
+    return offsets((problem.actual(windows).y - point) / scale[:, None])
+
+
+def _composed(
+    problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]], info: Mapping[str, Any]
+) -> tuple[bytes, float]:
+    """The graph, and how far it is from the members' own forecasts on the gate's windows, in scales."""
+    graph = forecast_graph(
+        [c.graph for _, c, _ in members], [w for _, _, w in members], _offsets(problem, members), problem.season,
+        problem.width, problem.is_nonnegative,
+    )  # fmt: skip
+    about = {"producer": "assay", "job": str(info.get("job_id", ""))}
+    onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about)
+    x = problem.gate_inputs
+    try:
+        value, _ = _session(onnx).run(None, {"series": x[:, 0].astype(np.int64), "window": x[:, 1:]})
+    except Exception:
+        log.exception("the runtime refuses a graph")
+        return onnx, float("inf")
+    expected = clipped(problem, _blend(members, "gate"))
+    unit = window_scale(x[:, 1:], problem.season)[:, None] + np.abs(expected)
+    difference = np.abs(value - expected) / unit
+    return onnx, float(difference.max()) if np.isfinite(difference).all() else float("inf")
+
+
+def _session(onnx: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
+def _package(
+    problem: ForecastProblem,
+    members: Sequence[tuple[Source, checkpoint.Checkpoint, float]],
+    onnx: bytes,
+    difference: float,
+    folder: Path,
+    info: Mapping[str, Any],
+) -> Built:
+    resolved = problem.resolved
+    oof = clipped(problem, _blend(members, "oof"))
+    bounds = np.cumsum([0, *(len(c.windows) for c in problem.cuts)])
+    actual, forecast = backtest(problem, oof)
+    assert forecast.quantiles is not None
+    folds = [np.arange(a, b) for a, b in pairwise(bounds)]
+    scores = [
+        problem.metric.score(actual.take(r), Forecast(forecast.point[r], forecast.quantiles[r]))
+        for r in folds
+        if len(r)
+    ]
+    gate = {"windows": len(problem.gate_inputs), "max_difference": difference}
+    manifest = Manifest(
+        name=str(info.get("name", "model")),
+        kind=resolved.kind,
+        task=resolved.task,
+        target=resolved.target,
+        metric=resolved.metric,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        input_schema=tuple(_schema(problem)),
+        outputs={"value": "value", "quantiles": "quantiles"},
+        metrics=all_metrics(actual, forecast),
+        test_metrics=_tested(problem, members),
+        members=tuple(Member(s.number, s.family, w) for s, _, w in members),
+        versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
+        info={
+            "job_id": info.get("job_id", ""),
+            "score": float(np.mean(scores)),
+            "score_std": float(np.std(scores)),
+            "rows": {"train": len(problem.y), "test": len(problem.folds.test), "left_out": problem.left_out},
+            "validation": {"method": "rolling origin", "folds": len(problem.folds), "windows": len(actual.y)},
+            "gate": gate,
+            "forecasting": _facts(problem),
+        },
+    )
+    (folder / "model.onnx").write_bytes(onnx)
+    write_bundle(folder / "model.zip", onnx, manifest)
+    return Built("model.zip", "model.onnx", manifest.to_json(), float(np.mean(scores)), gate)
+
+
+def _tested(
+    problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]]
+) -> dict[str, float]:
+    """Of the blend fitted before the test part, on it."""
+    if problem.test is None or not len(problem.test.windows):
+        return {}
+    windows = problem.test.windows
+    point = clipped(problem, _blend(members, "test"))
+    scale = window_scale(problem.inputs(windows)[:, 1:], problem.season)
+    quantiles = with_quantiles(point, scale, _offsets(problem, members), problem.is_nonnegative)
+    return all_metrics(problem.actual(windows), Forecast(point, quantiles))
+
+
+def _schema(problem: ForecastProblem) -> list[dict[str, Any]]:
+    layout, options = problem.layout, problem.resolved.options
+    formats, found = options.get("formats", {}), []
+    numbers = problem.panel is not None and problem.panel.calendar.unit == "numbers"
+    kinds = {layout.time: ColumnType.INTEGER if numbers else ColumnType.DATETIME}
+    kinds |= dict.fromkeys(layout.targets, ColumnType.NUMBER)
+    if layout.group is not None:
+        kinds[layout.group] = ColumnType.CATEGORY
+    assert problem.panel is not None
+    first = problem.panel.series[0]
+    examples: dict[str, Any] = {t: float(first.values[0]) for t in layout.targets}
+    examples[layout.time] = problem.panel.calendar.texts(np.array([first.first]))[0]
+    if layout.group is not None:
+        examples[layout.group] = first.name
+    for name, kind in kinds.items():
+        found.append(
+            {
+                "name": name, "type": str(kind), "required": True, "example": examples[name],
+                "format": dict(formats.get(name, {})),
+            }
+        )  # fmt: skip
+    return found
+
+
+def _facts(problem: ForecastProblem) -> dict[str, Any]:
+    """All that turns rows into windows and steps into stamps, and the last window of every training series."""
+    assert problem.panel is not None
+    return {
+        "layout": problem.layout.to_json(),
+        "calendar": problem.panel.calendar.to_json(),
+        "horizon": problem.horizon,
+        "width": problem.width,
+        "season_lengths": list(problem.seasons),
+        "levels": list(LEVELS),
+        "series": [
+            {
+                "name": s.name,
+                "next": s.first + len(s.values),
+                "window": [float(v) for v in window(s.values, problem.width, problem.season).astype(np.float32)],
+            }
+            for s in problem.panel.series
+        ],
+    }

@@ -1,0 +1,79 @@
+"""A delivered forecaster over rows: histories to windows, the graph, and its answers with stamps.
+
+Imports of this module travel in the bundle: numpy and the standard library, no runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from assay.data.table import Table
+from assay.errors import DataError
+from assay.forecasting.panel import Layout, read_panel, window
+from assay.forecasting.stamps import Calendar
+
+BATCH = 256  # windows a run
+Run = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray]]
+
+
+def forecast(table: Table, facts: Mapping[str, Any], run: Run) -> dict[str, np.ndarray]:
+    """Flat answers, series after series: `series`, `time` (objects), `value` (n,), `quantiles` (n, levels).
+
+    table: history rows; none at all asks for the forecast after the training data.  run(inputs) answers
+    (value [N, h], quantiles [N, h, levels]).  Raises DataError.
+    """
+    calendar = Calendar.from_json(facts["calendar"])
+    width, season, horizon = int(facts["width"]), int(facts["season_lengths"][0]), int(facts["horizon"])
+    known = {s["name"]: i for i, s in enumerate(facts["series"])}
+    if len(table):
+        panel = read_panel(table, Layout.from_json(facts["layout"]), calendar)
+        if not panel.series:
+            raise DataError("no series has two values to forecast from", code="schema_mismatch")
+        names = [s.name for s in panel.series]
+        starts = [s.first + len(s.values) for s in panel.series]
+        windows = np.array([window(s.values, width, season) for s in panel.series], np.float32)
+    else:
+        names = [s["name"] for s in facts["series"]]
+        starts = [int(s["next"]) for s in facts["series"]]
+        windows = np.array([s["window"] for s in facts["series"]], np.float32)
+    codes = np.array([known.get(n, -1) for n in names], np.int64)
+    parts = [
+        run({"series": codes[i : i + BATCH], "window": windows[i : i + BATCH]}) for i in range(0, len(codes), BATCH)
+    ]
+    value, quantiles = (np.concatenate([p[j] for p in parts]) for j in (0, 1))
+    stamps = [t for s in starts for t in calendar.texts(np.arange(s, s + horizon))]
+    return {
+        "series": np.repeat(np.array(names, object), horizon),
+        "time": np.array(stamps, object),
+        "value": value.reshape(-1),
+        "quantiles": quantiles.reshape(len(stamps), -1),
+    }
+
+
+def answers(outputs: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One object a series and step."""
+    levels = [f"{level:g}" for level in facts["levels"]]
+    return [
+        {
+            **({"series": name} if name else {}),
+            "time": stamp,
+            "value": value,
+            "quantiles": dict(zip(levels, quantiles, strict=True)),
+        }
+        for name, stamp, value, quantiles in zip(
+            outputs["series"].tolist(), outputs["time"].tolist(), outputs["value"].astype(float).tolist(),
+            outputs["quantiles"].astype(float).tolist(), strict=True,
+        )
+    ]  # fmt: skip
+
+
+def csv_lines(outputs: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Iterator[list[str]]:
+    """Header and rows: series where there are several, time, prediction, quantile_0.1, ..."""
+    named = any(outputs["series"].tolist())
+    yield [*(["series"] if named else []), "time", "prediction", *(f"quantile_{level:g}" for level in facts["levels"])]
+    for answer in answers(outputs, facts):
+        lead = [str(answer["series"])] if named else []
+        yield [*lead, str(answer["time"]), repr(answer["value"]), *(repr(q) for q in answer["quantiles"].values())]

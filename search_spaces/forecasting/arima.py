@@ -1,0 +1,237 @@
+"""Seasonal ARIMA by conditional least squares, orders chosen step by step with AICc, on values or on logarithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from assay.errors import TimedOut
+from assay.families import Cost, Predictor, Shape, TrialContext
+from assay.forecasting.problem import Past
+from assay.space import Choice
+from search_spaces.forecasting._maps import Map, Wish, probe, share
+
+LATEST = 600
+LONGEST_SEASON = 60
+MOST_SERIES = 40  # of more, every series gets the orders of the first of them
+LARGEST_ORDER = 3
+Orders = tuple[int, int, int, int]  # p, q, P, Q
+
+
+@dataclass(frozen=True)
+class ARIMAConfig:
+    """seasonal_difference: "auto" by the strength of the season; difference: "auto" by a test of the level's drift."""
+
+    scale: Annotated[str, Choice("auto", "values")] = "auto"
+    difference: Annotated[str, Choice("auto", "none", "once")] = "auto"
+    seasonal_difference: Annotated[str, Choice("auto", "none", "once")] = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """ar, ma: polynomials in the lag, 1 first, of the differenced series less `mean`.  differences: (d, D, season)."""
+
+    ar: np.ndarray
+    ma: np.ndarray
+    mean: float
+    differences: tuple[int, int, int]
+    criterion: float
+    orders: Orders
+
+
+class ARIMA:
+    name: ClassVar[str] = "arima"
+    tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
+    lane: ClassVar[str] = "cpu"
+    Config: ClassVar[type] = ARIMAConfig
+    reference: ClassVar[str] = (
+        "Hyndman, Khandakar: Automatic time series forecasting: the forecast package for R.  Journal of Statistical "
+        "Software 27 (2008)"
+    )
+
+    def recipe(self, config: ARIMAConfig) -> Wish:
+        return Wish()
+
+    def steps(self, config: ARIMAConfig) -> int:
+        return 1
+
+    def cost(self, config: ARIMAConfig, shape: Shape) -> Cost:
+        return Cost(1.0 + 2e-3 * shape.n_rows, 50_000_000)
+
+    def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
+        maps: list[Map] = []
+        orders: Orders | None = None
+        for history in data.histories:
+            y = history[-LATEST:]
+            is_log = config.scale == "auto" and float(y.min()) > 0 and float(y.max()) > 1.5 * float(y.min())
+            z = np.log(y) if is_log else y
+            model = _chosen(z, data.season, config, orders)
+            if len(data.histories) > MOST_SERIES:
+                orders = model.orders
+
+            def run(x: np.ndarray, kept: Model = model) -> np.ndarray:
+                return forecasts(x, kept, data.horizon)
+
+            maps.append(probe(run, data.width, is_log))
+            if ctx.seconds_left() < 0:
+                raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
+        return share(maps)
+
+
+def forecasts(y: np.ndarray, model: Model, horizon: int) -> np.ndarray:
+    """(n, horizon) from windows (n, width).  Affine in y."""
+    from scipy.signal import lfilter
+
+    d, seasonal, m = model.differences
+    levels = [y]
+    for step in [m] * seasonal + [1] * d:
+        levels.append(levels[-1][:, step:] - levels[-1][:, :-step])
+    w = levels[-1] - model.mean
+    errors = lfilter(model.ar, model.ma, w, axis=1)
+    p, q = len(model.ar) - 1, len(model.ma) - 1
+    past = np.concatenate([np.zeros((len(w), p)), w], axis=1)
+    shocks = np.concatenate([np.zeros((len(w), q)), errors], axis=1)
+    for _ in range(horizon):
+        nxt = (
+            -past[:, past.shape[1] - p :][:, ::-1] @ model.ar[1:]
+            + shocks[:, shocks.shape[1] - q :][:, ::-1] @ model.ma[1:]
+        )
+        past = np.concatenate([past, nxt[:, None]], axis=1)
+        shocks = np.concatenate([shocks, np.zeros((len(w), 1))], axis=1)
+    out = past[:, -horizon:] + model.mean
+    steps = [m] * seasonal + [1] * d
+    for level, step in zip(levels[-2::-1], steps[::-1], strict=True):
+        whole = level[:, -step:]
+        for h in range(horizon):
+            whole = np.concatenate([whole, whole[:, -step][:, None] + out[:, h : h + 1]], axis=1)
+        out = whole[:, -horizon:]
+    return np.asarray(out)
+
+
+def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | None) -> Model:
+    m = season if 1 < season <= LONGEST_SEASON and len(y) >= 3 * season + 4 else 1
+    wanted = {"none": 0, "once": 1}
+    seasonal = wanted.get(config.seasonal_difference, int(m > 1 and _strength(y, m) > 0.64)) if m > 1 else 0
+    rest = y[m:] - y[:-m] if seasonal else y
+    d = wanted.get(config.difference, _differences(rest, 2 - seasonal))
+    if config.difference == "auto" and d == 0 and not seasonal and _strength(y, 1) > 0.98:
+        d = 1
+    differences = (d, seasonal, m)
+    if orders is not None:
+        return _fitted(y, orders, differences)
+    most_seasonal = int(m > 1)
+    starts: list[Orders] = [
+        (2, 2, most_seasonal, most_seasonal),
+        (0, 0, 0, 0),
+        (1, 0, most_seasonal, 0),
+        (0, 1, 0, most_seasonal),
+    ]
+    seen = {o: _fitted(y, o, differences) for o in dict.fromkeys(starts)}
+    best = min(seen.values(), key=lambda f: f.criterion)
+    while len(seen) < 30:
+        p, q, sp, sq = best.orders
+        near = [(p + a, q + b, sp, sq) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+        near += [(p, q, sp + a, sq + b) for a in (-1, 0, 1) for b in (-1, 0, 1)] if m > 1 else []
+        fresh = [o for o in near if o not in seen and max(o[:2]) <= LARGEST_ORDER and max(o[2:]) <= 1 and min(o) >= 0]
+        if not fresh:
+            break
+        before = best.criterion
+        for o in fresh:
+            seen[o] = _fitted(y, o, differences)
+        best = min(seen.values(), key=lambda f: f.criterion)
+        if best.criterion >= before - 1e-6:
+            break
+    return best
+
+
+def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) -> Model:
+    from scipy.optimize import minimize
+    from scipy.signal import lfilter
+
+    d, seasonal, m = differences
+    w = y
+    for step in [m] * seasonal + [1] * d:
+        w = w[step:] - w[:-step]
+    mean = float(w.mean()) if d + seasonal <= 1 else 0.0
+    centred = w - mean
+    n, size = len(w), sum(orders)
+    total = max(float(centred @ centred), 1e-300)
+    if n < size + 4 + (orders[2] or orders[3]) * m:
+        return Model(np.ones(1), np.ones(1), mean, differences, float("inf"), orders)
+
+    def loss(u: np.ndarray) -> float:
+        ar, ma = _polynomials(u, orders, m)
+        errors = lfilter(ar, ma, centred)
+        value = float(errors @ errors) / total
+        return float(np.log(value)) if np.isfinite(value) and value > 0 else 1e6
+
+    u = np.full(size, 0.1)
+    if size:
+        u = np.asarray(minimize(loss, u, method="L-BFGS-B", bounds=[(-4, 4)] * size, options={"maxiter": 20}).x)
+    ar, ma = _polynomials(u, orders, m)
+    p = size + 1 + int(d + seasonal <= 1)
+    criterion = n * (loss(u) + np.log(total / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
+    return Model(ar, ma, mean, differences, float(criterion), orders)
+
+
+def _polynomials(u: np.ndarray, orders: Orders, m: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ar, ma): stationary and invertible ones for any u, by partial autocorrelations.
+
+    Monahan: A note on enforcing stationarity in autoregressive-moving average models.  Biometrika 71 (1984).
+    """
+    p, q, sp, _ = orders
+    parts = np.split(np.tanh(u) * 0.99, np.cumsum([p, q, sp]))
+    ar, ma, sar, sma = (_from_partial(v) for v in parts)
+    return np.convolve(_poly(-ar, 1), _poly(-sar, m)), np.convolve(_poly(-ma, 1), _poly(-sma, m))
+
+
+def _from_partial(r: np.ndarray) -> np.ndarray:
+    phi = np.empty(0)
+    for k in r:
+        phi = np.append(phi - k * phi[::-1], k)
+    return phi
+
+
+def _poly(coefficients: np.ndarray, step: int) -> np.ndarray:
+    out = np.zeros(len(coefficients) * step + 1)
+    out[0] = 1.0
+    if len(coefficients):
+        out[step::step] = coefficients
+    return out
+
+
+def _strength(y: np.ndarray, m: int) -> float:
+    """Share of the variance that the season (m > 1), or the last value (m = 1), explains; after Wang, Smith, Hyndman (2006)."""
+    if m == 1:
+        rest = y - y.mean()
+        return float(rest[1:] @ rest[:-1] / max(float(rest @ rest), 1e-300))
+    width = np.ones(m + 1 - m % 2)
+    if m % 2 == 0:
+        width[[0, -1]] = 0.5
+    half = len(width) // 2
+    trend = np.convolve(y, width / m, "valid")
+    rest = y[half : len(y) - half] - trend
+    place = np.arange(len(rest)) % m
+    effects = np.array([rest[place == s].mean() for s in range(m)])[place]
+    return float(1 - (rest - effects).var() / max(float(rest.var()), 1e-300))
+
+
+def _differences(y: np.ndarray, most: int) -> int:
+    """How often to difference until the KPSS test at 5 % finds no drift of the level."""
+    for d in range(most):
+        rest = y - y.mean()
+        n = len(rest)
+        lags = int(4 * (n / 100) ** 0.25)
+        spread = float(rest @ rest) / n
+        for k in range(1, lags + 1):
+            spread += 2 * (1 - k / (lags + 1)) * float(rest[k:] @ rest[:-k]) / n
+        statistic = float((np.cumsum(rest) ** 2).sum()) / n**2 / max(spread, 1e-300)
+        if n < 8 or spread <= 0 or statistic < 0.463:
+            return d
+        y = np.diff(y)
+    return most
+
+
+family = ARIMA()

@@ -1,0 +1,124 @@
+"""ETS: exponential smoothing with trend and season, chosen by AICc for every series, on values or on logarithms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+
+from assay.errors import TimedOut
+from assay.families import Cost, Predictor, Shape, TrialContext
+from assay.forecasting.problem import Past
+from assay.space import Choice
+from search_spaces.forecasting._maps import Map, Wish, probe, share
+from search_spaces.forecasting._smoothing import Smoothing, smooth
+
+LATEST = 1000  # values the parameters are fitted on
+LONGEST_SEASON = 60
+DRAWN, KEPT, ROUNDS = 32, 4, 6  # of the random search for parameters
+
+
+@dataclass(frozen=True)
+class ETSConfig:
+    """auto: by AICc."""
+
+    trend: Annotated[str, Choice("auto", "none", "additive", "damped")] = "auto"
+    season: Annotated[str, Choice("auto", "none")] = "auto"
+    scale: Annotated[str, Choice("auto", "values", "logarithms")] = "auto"
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    criterion: float
+    filter_: Smoothing
+    is_log: bool
+
+
+class ETS:
+    name: ClassVar[str] = "ets"
+    tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
+    lane: ClassVar[str] = "cpu"
+    Config: ClassVar[type] = ETSConfig
+    reference: ClassVar[str] = (
+        "Hyndman, Koehler, Snyder, Grose: A state space framework for automatic forecasting using exponential smoothing "
+        "methods.  International Journal of Forecasting 18 (2002)"
+    )
+
+    def recipe(self, config: ETSConfig) -> Wish:
+        return Wish()
+
+    def steps(self, config: ETSConfig) -> int:
+        return 1
+
+    def cost(self, config: ETSConfig, shape: Shape) -> Cost:
+        return Cost(0.3 + 2e-3 * shape.n_rows, 50_000_000)
+
+    def fit(self, config: ETSConfig, data: Past, ctx: TrialContext) -> Predictor:
+        maps: list[Map] = []
+        for history in data.histories:
+            found = best(history[-LATEST:], data.season, config, ctx.rng)
+
+            def run(x: np.ndarray, kept: Smoothing = found.filter_) -> np.ndarray:
+                return smooth(x, kept.repeated(len(x)), data.horizon)[1]
+
+            maps.append(probe(run, data.width, found.is_log))
+            if ctx.seconds_left() < 0:
+                raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
+        return share(maps)
+
+
+def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator) -> _Found:
+    """The model with the least AICc among those the configuration allows."""
+    seasons = [1]
+    if 1 < season <= LONGEST_SEASON and len(y) >= 2 * season + 3 and config.season == "auto":
+        seasons.append(season)
+    trends = ("none", "additive", "damped") if config.trend == "auto" else (config.trend,)
+    positive = float(y.min()) > 0
+    scales = {"values": (False,), "logarithms": (positive,)}.get(config.scale, (False, True) if positive else (False,))
+    found = [
+        _fitted(np.log(y) if is_log else y, trend, m, is_log, float(np.log(y).sum()) if is_log else 0.0, rng)
+        for is_log in scales
+        for trend in trends
+        for m in seasons
+        if len(y) > m + 8 or (m == 1 and trend == trends[0])
+    ]
+    return min(found, key=lambda f: f.criterion)
+
+
+def _fitted(y: np.ndarray, trend: str, m: int, is_log: bool, jacobian: float, rng: np.random.Generator) -> _Found:
+    """Parameters of one model by a random search that narrows around the best, all draws at a time."""
+    n, is_trend = len(y), trend != "none"
+    fixed = np.array([[0.1, 0.1, 0.1, 0.95], [0.5, 0.05, 0.2, 0.9], [0.9, 0.02, 0.05, 0.97], [0.3, 0.3, 0.5, 0.85]])
+    u = np.concatenate([fixed, rng.random((DRAWN, 4)) * [1, 1, 1, 0.18] + [0, 0, 0, 0.8]])
+    kept, least = u[:0], np.empty(0)
+    for round_ in range(ROUNDS):
+        loss = _sse(y, u, trend, m)
+        pool, losses = np.concatenate([kept, u]), np.concatenate([least, loss])
+        order = np.argsort(losses, kind="stable")[:KEPT]
+        kept, least = pool[order], losses[order]
+        width = 0.25 * 0.5**round_
+        centre = np.repeat(kept, DRAWN // KEPT, axis=0)
+        u = np.clip(
+            centre + rng.normal(size=centre.shape) * width * [1, 1, 1, 0.18], [1e-3, 0, 0, 0.8], [0.999, 1, 1, 0.98]
+        )
+    p = 2 + is_trend * 2 + (trend == "damped") + (m if m > 1 else 0)
+    sse = max(float(least[0]), 1e-12 * float((y**2).sum()) + 1e-300)
+    criterion = n * np.log(sse / n) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1) + 2 * jacobian
+    return _Found(float(criterion), _filter(kept[:1], trend, m), is_log)
+
+
+def _filter(u: np.ndarray, trend: str, m: int) -> Smoothing:
+    """u: (B, 4) in the usual ranges: beta is a share of alpha, gamma of what alpha leaves."""
+    alpha = np.clip(u[:, 0], 1e-3, 0.999)
+    phi = u[:, 3] if trend == "damped" else np.ones(len(u))
+    return Smoothing(alpha, alpha * u[:, 1], (1 - alpha) * u[:, 2], phi, trend != "none", m)
+
+
+def _sse(y: np.ndarray, u: np.ndarray, trend: str, m: int) -> np.ndarray:
+    errors, _ = smooth(np.broadcast_to(y, (len(u), len(y))), _filter(u, trend, m), 1)
+    found = (errors**2).sum(1)
+    return np.where(np.isfinite(found), found, np.inf)
+
+
+family = ETS()

@@ -1,0 +1,80 @@
+"""A forecasting job through the public API: upload, search, forecast, download."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.e2e.service import Service, processes
+
+FAMILIES = ["seasonal_naive", "ets"]
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with processes(tmp_path_factory.mktemp("forecasting")) as running:
+        yield running
+
+
+def rows(n: int = 72) -> list[tuple[str, str]]:
+    rng = np.random.default_rng(0)
+    t = np.arange(n)
+    values = np.exp(3 + 0.01 * t + 0.3 * np.sin(2 * np.pi * t / 12)) + rng.normal(size=n) * 0.2
+    stamps = np.datetime64("2018-01") + t
+    return [(f"{s}-01", f"{v:.3f}") for s, v in zip(stamps, values, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def finished(service: Service) -> dict[str, Any]:
+    path = service.folder / "visits.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("month", "visits"), *rows()])
+    data = service.client.upload(path)
+    task = {"type": "forecasting", "target": "visits", "time_column": "month"}
+    job = service.submit(
+        data["id"], task, 60, search={"families": FAMILIES}, limits={"trials": 2}, validation={"folds": 2}
+    )
+    return service.wait(job["id"], 90)
+
+
+def test_a_job_forecasts_what_follows_the_training_data_and_a_history(
+    service: Service, finished: dict[str, Any]
+) -> None:
+    assert finished["status"] == "succeeded", finished["error"]
+    assert finished["resolved"]["options"]["horizon"] == 12
+    assert finished["resolved"]["options"]["frequency"] == "monthly"
+    path = f"/v1/models/{finished['best']['model_id']}/predict"
+    after = service.client.call("POST", path, {"rows": []})["predictions"]
+    assert [p["time"] for p in after] == [f"2024-{m:02d}-01" for m in range(1, 13)]
+    assert all(p["quantiles"]["0.1"] <= p["value"] <= p["quantiles"]["0.9"] for p in after)
+    known = [{"month": s, "visits": float(v)} for s, v in rows()]
+    again = service.client.call("POST", path, {"rows": known})["predictions"]
+    assert [p["value"] for p in again] == pytest.approx([p["value"] for p in after], rel=1e-4)
+    earlier = service.client.call("POST", path, {"rows": known[:60]})["predictions"]
+    errors = [abs(p["value"] - float(v)) for p, (_, v) in zip(earlier, rows()[60:], strict=True)]
+    naive = [abs(float(a) - float(b)) for (_, a), (_, b) in zip(rows()[48:60], rows()[60:], strict=True)]
+    assert earlier[0]["time"] == "2023-01-01"
+    assert sum(errors) < 0.7 * sum(naive)
+
+
+def test_the_bundle_alone_forecasts_like_the_service(
+    service: Service, finished: dict[str, Any], tmp_path: Path
+) -> None:
+    model = finished["best"]["model_id"]
+    served = service.client.call("POST", f"/v1/models/{model}/predict", {"rows": []})["predictions"]
+    with zipfile.ZipFile(service.client.download(model, tmp_path / "model.zip")) as archive:
+        archive.extractall(tmp_path / "model")
+    command = [sys.executable, str(tmp_path / "model" / "predict.py")]
+    out = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = list(csv.DictReader(out.stdout.splitlines()))
+    assert [r["time"] for r in found] == [p["time"] for p in served]
+    assert [float(r["prediction"]) for r in found] == pytest.approx([p["value"] for p in served], rel=1e-5)
+    assert [float(r["quantile_0.9"]) for r in found] == pytest.approx([p["quantiles"]["0.9"] for p in served], rel=1e-5)

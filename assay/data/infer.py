@@ -52,6 +52,7 @@ _COUNTER_NAMES = frozenset(
 _TIME_WORDS = re.compile(
     r"year|month|week|day|date|time|hour|minute|second|age|period|step|quarter|position|rank", re.I
 )
+_SPACELESS = re.compile("[\u0e01-\u0e3a\u0e40-\u0ede\u1000-\u109f\u1780-\u17d3\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _DATE_NAME = re.compile(r"date|datum|day|time|(^|_)dt(_|$)|ymd", re.I)
 _NUMERIC = frozenset([ColumnType.NUMBER, ColumnType.INTEGER])
 
@@ -356,7 +357,8 @@ def _worded(name: str, coded: Coded) -> Inferred:
 def _kind_of_words(name: str, words: Words) -> ColumnType:
     n, k = int((words.codes >= 0).sum()), len(words.levels)
     sample = [str(v) for v in words.levels[:2000]]
-    n_words = float(np.mean([v.count(" ") + 1 for v in sample]))
+    # a script without spaces still has words, of about two characters
+    n_words = float(np.mean([v.count(" ") + 1 + len(_SPACELESS.findall(v)) // 2 for v in sample]))
     length = float(np.mean([len(v) for v in sample]))
     no_spaces = n_words < 1.1
     if k == n and n >= 3 and ((no_spaces and (says_id(name) or n >= 50)) or name.strip().lower() in _COUNTER_NAMES):

@@ -1,0 +1,124 @@
+"""From trials on several targets to one graph: the members' weighted mean, taken apart into the answer of each target.
+
+Outputs are `label_<i>` and `probabilities_<i>` for classes and `value_<i>` for numbers; the manifest's `info.targets`
+names the target of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.data.table import ColumnType
+from assay.model.compose import Delivered, ensemble_graph, model_bytes
+from assay.model.deliver import Blend, Built, Composed, Source, Way
+from assay.model.deliver import deliver as deliver_one
+from assay.model.gate import GateReport, raw_feeds, replay
+from assay.model.graph import ML, Scope, dedupe
+from assay.multitask.report import values
+from assay.multitask.targets import OneTarget, Truth, spans
+from assay.tasks._problem import Problem
+
+
+def deliver(
+    problem: Problem,
+    sources: Sequence[Source],
+    folder: Path,
+    *,
+    ensemble: bool,
+    info: Mapping[str, Any],
+    formats: Mapping[str, Mapping[str, Any]],
+    seconds: float,
+) -> Built:
+    """Write `model.onnx` and `model.zip` (see `assay.model.deliver.deliver`)."""
+    targets = truth_of(problem).targets
+    about = [{**t.to_json(), "outputs": public_names(i, t)} for i, t in enumerate(targets)]
+    way = Way(_compose, _values, {"targets": about})
+    return deliver_one(
+        problem, sources, folder, ensemble=ensemble, info=info, formats=formats, seconds=seconds, way=way
+    )
+
+
+def truth_of(problem: Problem) -> Truth:
+    assert isinstance(problem.y, Truth)
+    return problem.y
+
+
+def public_names(i: int, target: OneTarget) -> list[str]:
+    """Of a target's outputs: what is answered, then the numbers behind it."""
+    return [f"label_{i}", f"probabilities_{i}"] if target.classes else [f"value_{i}"]
+
+
+def apart(together: Delivered, targets: Sequence[OneTarget]) -> Delivered:
+    """A graph with the answers of all targets side by side as `value`, as one with outputs of each target."""
+    scope = Scope()
+    value = scope.include(together.graph)
+    outputs: dict[str, str] = {}
+    ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {}
+    for i, (target, span) in enumerate(zip(targets, spans(targets), strict=True)):
+        ends = [scope.const(np.array([v], np.int64)) for v in (span.start, span.stop, 1)]
+        own = scope.add("Slice", value, *ends)
+        if not target.classes:
+            outputs[f"value_{i}"] = own
+            ports[f"value_{i}"] = ("float32", ("N", 1))
+            continue
+        outputs[f"label_{i}"] = scope.add(
+            "LabelEncoder",
+            scope.add("ArgMax", own, axis=1, keepdims=0),
+            domain=ML,
+            keys_int64s=list(range(target.width)),
+            values_strings=list(target.classes),
+            default_string="",
+        )
+        outputs[f"probabilities_{i}"] = own
+        ports[f"label_{i}"] = ("string", ("N",))
+        ports[f"probabilities_{i}"] = ("float32", ("N", target.width))
+    graph = scope.graph(next(iter(outputs.values())))
+    return Delivered(dedupe(graph, keep=outputs.values()), outputs, (), ports)
+
+
+def _compose(problem: Problem, blend: Blend, info: Mapping[str, Any]) -> Composed:
+    """The graph of a blend, and how every target's answer compared with the fitted predictors' on the gate's rows."""
+    truth = truth_of(problem)
+    graphs = [m.checkpoint.graph for m, _ in blend.members]
+    delivered = apart(ensemble_graph(graphs, blend.weights, n_targets=problem.target.n_targets), truth.targets)
+    types = {name: ColumnType(problem.features.types[name]) for name in problem.features.names}
+    about = {"producer": "assay", "job": str(info.get("job_id", ""))}
+    graph, names = model_bytes(delivered, types, about, problem.fronts)
+    expected = blend.of([m.checkpoint.array("gate") for m, _ in blend.members], 0)
+    feeds = raw_feeds(problem.gate, problem.fronts)
+    reports = []
+    for i, (target, span) in enumerate(zip(truth.targets, spans(truth.targets), strict=True)):
+        own = [names[n] for n in public_names(i, target)]
+        scale = 1.0 if target.classes else float(np.std(truth.column(i)[1])) or 1.0
+        try:
+            report = replay(graph, feeds, expected[:, span], target.classes, scale=scale, outputs=own)
+        except Exception as error:  # the runtime refuses to load or to run it
+            report = GateReport(False, len(expected), float("inf"), 0, f"{type(error).__name__}: {error}")
+        reports.append((target.name, report))
+        if not report.passed:
+            break
+    return graph, names, _together(reports)
+
+
+def _together(reports: Sequence[tuple[str, GateReport]]) -> GateReport:
+    """The worst of every target; the speed is that of one whole run, for each run computes all."""
+    failed = [f"{name!r}: {r.message}" for name, r in reports if not r.passed]
+    return GateReport(
+        not failed,
+        reports[0][1].n_rows,
+        max(r.max_difference for _, r in reports),
+        sum(r.label_flips for _, r in reports),
+        "; ".join(failed),
+        max(r.ms_per_row for _, r in reports),
+    )
+
+
+def _values(problem: Problem, blend: Blend, rows: np.ndarray, predictions: Sequence[np.ndarray]) -> dict[str, float]:
+    if not len(rows):
+        return {}
+    weight = None if problem.weight is None else problem.weight[rows]
+    return values(truth_of(problem)[rows], blend.of(predictions, 0), weight)

@@ -84,13 +84,17 @@ def _parser() -> argparse.ArgumentParser:
         "  assay run churn.parquet --target churned --metric log_loss --strategy bohb --out churn.zip\n\n"
         "Uses the service at --url; without one it starts a service of its own for the time of the run.",
     )
-    run.add_argument("file", type=Path, help="CSV, TSV, Parquet, Arrow, JSONL or XLSX, gz and zip too")
-    run.add_argument("--target", required=True, help="the column to predict")
+    run.add_argument(
+        "file",
+        type=Path,
+        help="CSV, TSV, Parquet, Arrow, JSONL or XLSX, gz and zip too; a folder or an archive of pictures",
+    )
+    run.add_argument("--target", help="the column to predict; clustering needs none")
     run.add_argument(
         "--task",
-        choices=["auto", "classification", "regression"],
+        choices=["auto", "classification", "regression", "clustering"],
         default="auto",
-        help="kind of problem (default: from the target)",
+        help="kind of problem (default: from the target; clustering needs none)",
     )
     run.add_argument("--time", type=float, default=60.0, metavar="SECONDS", help="how long to search (default 60)")
     run.add_argument("--trials", type=int, help="at most so many trials")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,14 @@ console = Console()
 
 def run(args: argparse.Namespace) -> int:
     """The command; returns its exit code."""
+    if args.target is None and args.task in ("auto", "classification", "regression"):
+        print("assay: name the column to predict by --target, or cluster by --task clustering", file=sys.stderr)
+        return 2
+    if args.file.is_dir():  # of pictures: it is sent as one zip
+        with tempfile.TemporaryDirectory(prefix="assay-") as made:
+            args.out = args.out or args.file.with_name(args.file.name + ".assay.zip")
+            args.file = packed(args.file, Path(made) / f"{args.file.resolve().name}.zip")
+            return run(args)
     if not args.file.is_file():
         print(f"assay: there is no file {args.file}", file=sys.stderr)
         return 2
@@ -42,6 +51,15 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"assay: the service cannot be reached: {error}", file=sys.stderr)
         return 1
+
+
+def packed(folder: Path, path: Path) -> Path:
+    """The files of a folder as a zip, links left out."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                archive.write(file, file.relative_to(folder).as_posix())
+    return path
 
 
 @contextmanager

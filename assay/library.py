@@ -227,7 +227,7 @@ def _load(data: Any) -> Loaded:
         return Loaded(data, {})
     if isinstance(data, (str, Path)):
         path = Path(data)
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"there is no file {path}", file=str(path))
         return read(path)
     if type(data).__module__.split(".")[0] == "pandas":

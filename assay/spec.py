@@ -266,7 +266,8 @@ def pick_families(spec: JobSpec, n_rows: int, n_features: int, n_classes: int = 
         )
     if spec.search.families is None:
         shape = Shape(n_rows, n_features, n_classes)
-        return tuple(sorted(known, key=lambda name: known[name].cost(known[name].Config(), shape).seconds))
+        usual = [name for name in known if getattr(known[name], "by_default", True)]  # others when they are named
+        return tuple(sorted(usual, key=lambda name: known[name].cost(known[name].Config(), shape).seconds))
     for i, name in enumerate(spec.search.families):
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=1)

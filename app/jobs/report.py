@@ -96,7 +96,7 @@ def _facts(job: Mapping[str, Any]) -> list[tuple[str, Any]]:
     wanted = [
         ("status", job["status"] if job["stop_reason"] is None else f"{job['status']} ({job['stop_reason']})"),
         ("task", f"{resolved.get('task')} ({resolved.get('kind')})"),
-        ("target", resolved.get("target")),
+        ("target", resolved.get("target") or None),
         ("rows", resolved.get("n_rows")),
         ("columns used", len(resolved.get("features", []))),
         ("validation", f"{resolved.get('method')}, {resolved.get('folds')} folds, seed {resolved.get('seed')}"),

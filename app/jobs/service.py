@@ -51,7 +51,7 @@ def create(
     resolved = with_parts(resolved, dataset.rows, *counts)
     if request.get("warm_start_from") is not None:
         resolved = _warm_started(services, caller, request["warm_start_from"], resolved)
-    name = request.get("name") or f"{dataset.name}: {resolved.target}"[:200]
+    name = request.get("name") or f"{dataset.name}: {resolved.target or resolved.task}"[:200]
     with transaction(services.engine) as connection:
         # looked at again under the lock: a job must not begin on a dataset that was deleted or re-read meanwhile
         present = dataset_rows.get(connection, caller.owner, dataset.id, keep=True)

@@ -27,6 +27,8 @@ from app.models.schemas import Explanations, Model, ModelCard, ModelPatch, Model
 from app.pages import After, Limit, page
 from app.route import Route
 from app.schemas import Page
+from assay.data.images.sent import Sent
+from assay.data.images.sent import sent as sent_pictures
 from assay.errors import DataError
 
 router = APIRouter(route_class=Route, tags=["models"])
@@ -34,6 +36,7 @@ ModelId = Annotated[
     str, Path(description="`mdl_...`, or `name@alias`", examples=["mdl_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])
 ]
 MAX_ROWS = 200_000  # of one request; more belong into a batch prediction
+MAX_PICTURES = 5_000
 _ROWS = body(
     {
         "application/json": {
@@ -41,6 +44,8 @@ _ROWS = body(
             "example": {"rows": [{"age": 41, "plan": "b"}]},
         },
         "text/csv": {"schema": STRING, "example": "age,plan\n41,b\n"},
+        "image/*": {"schema": BINARY},
+        "application/zip": {"schema": BINARY},
     }
 )
 
@@ -169,6 +174,9 @@ def get_schema(services: Live, caller: Caller, model_id: ModelId) -> Response:
 async def predict(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
     """Rows as JSON objects, as `columns` and `data`, or as csv with a header; one answer a row, in order.
 
+    A model of pictures also takes one picture (`image/png`, `image/jpeg`, ...) or a zip of them, answered in the order of
+    its members with their `name`; in JSON a picture is base64.
+
     `Accept: text/csv` answers csv: `prediction`, and `probability_<class>` for every class.
     """
     sent, kind = await request.body(), _kind(request)
@@ -203,13 +211,17 @@ def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: 
     from assay.model.predict import csv_lines
 
     row = service.get(services, caller, model_id)
-    model, table, warnings = _read(services, row, sent, kind, MAX_ROWS)
+    given = _rows(sent, kind)
+    model, table, warnings = _read(services, row, given, MAX_ROWS)
     outputs = model.run(table)
     if wants_csv:
         out = io.StringIO(newline="")
         csv.writer(out, lineterminator="\n").writerows(csv_lines(outputs, model.manifest))
         return Response(out.getvalue(), media_type="text/csv")
-    found = {"model_id": row.id, "predictions": told(outputs, model.manifest)}
+    predictions = told(outputs, model.manifest)
+    if isinstance(given, Sent):
+        predictions = [p if n is None else {**p, "name": n} for p, n in zip(predictions, given.names, strict=True)]
+    found = {"model_id": row.id, "predictions": predictions}
     return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
 
 
@@ -218,14 +230,18 @@ def _explain(services: Services, caller: Any, model_id: str, sent: bytes, kind: 
 
     row = service.get(services, caller, model_id)
     columns = len(row.manifest.get("input_schema", ()))
-    model, table, warnings = _read(services, row, sent, kind, max(1, MAX_ROWS // (columns + 1)))
+    model, table, warnings = _read(services, row, _rows(sent, kind), max(1, MAX_ROWS // (columns + 1)))
     found = {"model_id": row.id, "method": "occlusion", "explanations": [asdict(e) for e in occlude(model, table)]}
     return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
 
 
-def _read(services: Services, row: Any, sent: bytes, kind: str, most: int) -> tuple[Any, Any, Any]:
-    """(model, table, warnings).  Raises schema_mismatch and dataset_too_large."""
-    given = _rows(sent, kind)
+def _read(services: Services, row: Any, given: Any, most: int) -> tuple[Any, Any, Any]:
+    """(model, table, warnings).  given: from `_rows`.  Raises schema_mismatch and dataset_too_large."""
+    if isinstance(given, Sent) and len(given.files) > MAX_PICTURES:
+        text = (
+            f"{len(given.files):,} pictures are more than the {MAX_PICTURES:,} of one request; use POST /v1/predictions"
+        )
+        raise ApiError("dataset_too_large", text)
     model = services.shelf.get(row)
     try:
         table, warnings = model.read(given)
@@ -245,8 +261,16 @@ def _rows(sent: bytes, kind: str) -> Any:
     """The rows in a request's body, as `Model.read` takes them."""
     if kind in ("text/csv", "text/tab-separated-values", "application/csv"):
         return sent
+    if kind.startswith("image/") or kind in ("application/zip", "application/x-zip-compressed"):
+        try:
+            return sent_pictures(sent)
+        except DataError as error:
+            raise ApiError("unsupported_format", str(error)) from None
     if kind not in ("application/json", ""):
-        raise ApiError("unsupported_format", f"{kind!r} is not read here; send application/json or text/csv")
+        text = (
+            f"{kind!r} is not read here; send application/json or text/csv, for pictures image/... or application/zip"
+        )
+        raise ApiError("unsupported_format", text)
     try:
         posted = PredictPost.model_validate(orjson.loads(sent or b"null"))
     except orjson.JSONDecodeError as error:

@@ -90,11 +90,19 @@ class Predictions(Answer):
     warnings: list[PredictWarning]
 
 
+class AttendedToken(Answer):
+    token: str
+    weight: float
+
+
 class Explanation(Answer):
     value: Any
     output: str = Field(description="What the contributions explain: a class, or `value`.")
     base: float
     contributions: dict[str, float]
+    attention: dict[str, list[AttendedToken]] | None = Field(
+        None, description="By column of text, where a model with attention looks; null for models without."
+    )
 
 
 class Explanations(Answer):

@@ -53,6 +53,7 @@ def to_json(row: Any, root: str = "") -> dict[str, Any]:
             "schema": f"{base}/schema",
             "predict": f"{base}/predict",
             "explain": f"{base}/explain",
+            **({"generate": f"{base}/generate"} if row.task == "generation" else {}),
         },
     }
 
@@ -134,7 +135,7 @@ def markdown(row: Any) -> str:
     if row.description:
         lines += [_inline(row.description), ""]
     lines += [
-        f"Predicts `{_code(m.get('target'))}` ({m.get('task')}, {m.get('kind')}) from {len(m.get('input_schema', []))} columns.",
+        _purpose(m),
         "",
         f"- Model: `{row.id}`, made {m.get('created_at')} by job `{row.job_id}`",
         f"- SHA-256 of the bundle: `{row.sha256}` ({row.size_bytes:,} bytes)",
@@ -175,6 +176,21 @@ def _sureness(info: Mapping[str, Any]) -> list[str]:
     if info.get("limits_missed"):
         lines.append(f"Note: {info['limits_missed']}.")
     return ["", *lines] if lines else []
+
+
+def _purpose(m: Mapping[str, Any]) -> str:
+    drawn = m.get("info", {}).get("generation")
+    if drawn:
+        given = drawn.get("condition")
+        asked = f", on condition of `{_code(given['column'])}` if asked" if given else ""
+        return f"Draws {'rows' if drawn['data'] == 'rows' else 'pictures'} like the data{asked} ({m.get('task')})."
+    columns = len(m.get("input_schema", []))
+    grouped = m.get("info", {}).get("clusters")
+    if grouped:
+        k, noise = len(grouped["sizes"]), grouped["noise"]
+        loose = f", {noise} of the training rows are noise" if noise else ""
+        return f"Puts rows into {k} clusters by {columns} columns{loose}: {grouped['predict']}."
+    return f"Predicts `{_code(m.get('target'))}` ({m.get('task')}, {m.get('kind')}) from {columns} columns."
 
 
 def _number(value: float | None) -> str:

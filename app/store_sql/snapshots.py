@@ -27,7 +27,17 @@ _LIMITS = frozenset(f.name for f in fields(Limits))
 _CHANGING = [
     jobs.c[n]
     for n in (
-        *("status", "revision", "limits", "exhausted", "restarted_at", "lane", "active_seconds", "active_since", "stop_reason"),
+        *(
+            "status",
+            "revision",
+            "limits",
+            "exhausted",
+            "restarted_at",
+            "lane",
+            "active_seconds",
+            "active_since",
+            "stop_reason",
+        ),
         *("n_completed", "n_stopped", "n_failed"),
     )
 ]

@@ -84,7 +84,8 @@ class Signal:
         n = len(y)
         names: tuple[str, ...]
         if n_classes == 0:
-            values, names = np.asarray(y, np.float64)[:, None], ("target mean",)
+            values = np.asarray(y, np.float64).reshape(len(y), -1)  # several columns: several targets at once
+            names = ("target mean", *(f"target {j + 1} mean" for j in range(1, values.shape[1])))
         elif n_classes == 2:
             values, names = (np.asarray(y) == 1).astype(np.float64)[:, None], ("share of class 1",)
         else:

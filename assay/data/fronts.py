@@ -27,7 +27,7 @@ class Front(Protocol):
 
     @property
     def dtype(self) -> str:
-        """Of the graph's input: "float32", "int64", "uint8" or "string"."""
+        """Of the graph's input: "float32", "int64", "int32", "uint8" or "string"."""
         ...
 
     @property

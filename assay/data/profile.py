@@ -88,7 +88,9 @@ def _column(table: Table, name: str, whole: bool) -> ColumnProfile:
         return ColumnProfile(name, kind, len(column) - len(used), int((counts > 0).sum()), example, {"top": top})
     if isinstance(column, Blobs):
         missing = int(column.missing.sum())
-        return ColumnProfile(name, kind, missing, len(column) - missing)
+        from assay.data.images.sizes import picture_sizes
+
+        return ColumnProfile(name, kind, missing, len(column) - missing, None, picture_sizes(column))
     known = column[np.isfinite(column)]
     distinct, counts = np.unique(known, return_counts=True)
     example = _plain(known[0]) if len(known) else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from assay.data import archives
 from assay.data.delimited import Texts, read_delimited
+from assay.data.images.read import holds_pictures, read_images, with_types
 from assay.data.infer import infer_table
 from assay.data.loaded import DataWarning, Dialect, Loaded, ReadLimits
 from assay.data.table import ColumnType
@@ -24,19 +25,21 @@ from assay.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMATS = ("csv", "tsv", "parquet", "arrow", "jsonl", "json", "xlsx", "gzip", "zip")
+FORMATS = (
+    "csv", "tsv", "parquet", "arrow", "jsonl", "json", "xlsx", "gzip", "zip", "tar", "imagefolder", "coco", "voc", "masks",
+)  # fmt: skip
 _CONTENT_TYPES = {
     "text/csv": "csv", "application/csv": "csv", "text/tab-separated-values": "tsv", "text/plain": "csv",
     "application/vnd.apache.parquet": "parquet", "application/x-parquet": "parquet", "application/parquet": "parquet",
     "application/vnd.apache.arrow.file": "arrow", "application/vnd.apache.arrow.stream": "arrow",
     "application/x-ndjson": "jsonl", "application/jsonl": "jsonl", "application/json": "json",
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "application/zip": "zip", "application/gzip": "gzip", "application/x-gzip": "gzip",
+    "application/zip": "zip", "application/gzip": "gzip", "application/x-gzip": "gzip", "application/x-tar": "tar",
 }  # fmt: skip
 _EXTENSIONS = {
     ".csv": "csv", ".txt": "csv", ".data": "csv", ".tsv": "tsv", ".tab": "tsv", ".parquet": "parquet", ".pq": "parquet",
     ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json",
-    ".xlsx": "xlsx", ".xlsm": "xlsx", ".gz": "gzip", ".zip": "zip",
+    ".xlsx": "xlsx", ".xlsm": "xlsx", ".gz": "gzip", ".zip": "zip", ".tar": "tar", ".tgz": "gzip",
 }  # fmt: skip
 # content that is known and not read, with the way out
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
@@ -72,13 +75,15 @@ def read(
     sheet: str | int = 0,
     delimiter: str | None = None,
 ) -> Loaded:
-    """The table in a file, with the type of every column.
+    """The table in a file, with the type of every column; pictures in an archive or a folder are a table as well.
 
     name: shown in messages, the file's own by default.  format: one of FORMATS or a content type; content that says
     otherwise wins.  overrides: types set by the user.  sheet: of a workbook.  delimiter: instead of the one found.
     Raises DataError with file, row and column as far as they are known.
     """
     file = name or path.name
+    if holds_pictures(path):
+        return with_types(read_images(path, file=file, limits=limits), overrides, file)
     texts = read_texts(path, file=file, format=format, limits=limits, sheet=sheet, delimiter=delimiter)
     return _typed(texts, overrides, file)
 

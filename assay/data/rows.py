@@ -19,6 +19,7 @@ from assay.data.fronts import Front, from_json
 from assay.data.labels import labels, number_text
 from assay.data.layout import SEPARATOR_LINE, follows_every, unique_names
 from assay.data.loaded import ColumnFormat, ReadLimits
+from assay.data.longform import GROUP, TIME, gathered
 from assay.data.numberforms import MISSING_VALUES, MISSING_WORDS, parse_number
 from assay.data.table import Blobs, Column, ColumnType, Table, Words
 from assay.errors import DataError
@@ -35,7 +36,7 @@ _CONTEXT_MISSING = frozenset({"", *MISSING_VALUES})
 
 @dataclass(frozen=True)
 class InputField:
-    """One input column of a model."""
+    """One input column of a model.  role: "group" or "time" of a column that puts rows together; no input of the graph."""
 
     name: str
     type: ColumnType
@@ -43,13 +44,16 @@ class InputField:
     example: Any = None
     format: ColumnFormat = field(default_factory=ColumnFormat)
     front: Front | None = None
+    role: str = ""
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> InputField:
         form = ColumnFormat.from_json(data.get("format") or {})
         front = from_json(data["front"]) if data.get("front") else None
         required, example = data.get("required", True), data.get("example")
-        return InputField(data["name"], ColumnType(data["type"]), required, example, form, front)
+        return InputField(
+            data["name"], ColumnType(data["type"]), required, example, form, front, str(data.get("role") or "")
+        )
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def table_from_table(table: Table, schema: Sequence[InputField]) -> Taken:
 def feeds(table: Table, schema: Sequence[InputField]) -> dict[str, np.ndarray]:
     """The inputs of the graph: what a column's front makes of it, else float32 (n, 1) for numbers and object (n, 1)
     with "" for missing for words."""
-    return {f.name: feed(table.columns[f.name], f.front) for f in schema}
+    return {f.name: feed(table.columns[f.name], f.front) for f in schema if not f.role}
 
 
 def feed(column: Column, front: Front | None) -> np.ndarray:
@@ -233,11 +237,19 @@ def _table(columns: Mapping[str, Any], schema: Sequence[InputField], warnings: l
             made[f.name] = _numbers(values, f, warnings)
         else:
             made[f.name] = _words(values, f, warnings)
-    return Table(made, {f.name: f.type for f in schema}), warnings
+    return _gathered(Table(made, {f.name: f.type for f in schema}), schema), warnings
+
+
+def _gathered(table: Table, schema: Sequence[InputField]) -> Table:
+    """Points of series as one row a series, where the model reads long form."""
+    role = {f.role: f.name for f in schema if f.role}
+    if GROUP not in role:
+        return table
+    return gathered(table, role[GROUP], role.get(TIME), [f.name for f in schema if not f.role])
 
 
 def _files(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> Blobs:
-    """Bytes as they are, text as base64 (a data: URL too)."""
+    """Bytes as they are, text as base64 (a data: URL too); pictures are decoded at once, so that bad ones are told."""
     found: list[bytes | None] = []
     for i, v in enumerate(values):
         if isinstance(v, str):
@@ -246,8 +258,20 @@ def _files(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> 
             except ValueError:
                 _unparseable(warnings, i, f, v, "base64")
                 v = None
-        found.append(bytes(v) if v else None)
-    return Blobs.of(found)
+        found.append(bytes(v) if isinstance(v, (bytes, bytearray, memoryview)) and v else None)
+        if found[-1] is None and v is not None:
+            _unparseable(warnings, i, f, repr(v), "the bytes of a file")
+    files = Blobs.of(found)
+    if f.front is None or f.front.kind != "image":
+        return files
+    from assay.data.front_image import decode
+
+    decoded, unreadable = decode(f.front, files)
+    for i in unreadable:
+        if len(warnings) < MAX_WARNINGS:
+            text = f"{f.name!r} of row {i} is no readable picture and is answered as if it were missing"
+            warnings.append(RowWarning(i, f.name, "unreadable_image", text))
+    return decoded
 
 
 def _numbers(values: Sequence[Any], f: InputField, warnings: list[RowWarning]) -> np.ndarray:

@@ -49,7 +49,9 @@ def write_bundle(path: Path | str, onnx_bytes: bytes, manifest: Manifest) -> str
 
 def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
     """The bundle as bytes."""
-    requirements = "".join(f"{p}=={importlib.metadata.version(p)}\n" for p in RUNTIME)
+    cuts = any((f.get("front") or {}).get("tokenizer") for f in manifest.input_schema)
+    needed = (*RUNTIME, "tokenizers") if cuts else RUNTIME
+    requirements = "".join(f"{p}=={importlib.metadata.version(p)}\n" for p in needed)
     files = {
         GRAPH: onnx_bytes,
         "predict.py": moved((Path(__file__).parent / "standalone.py").read_text("utf-8")).encode(),
@@ -57,6 +59,18 @@ def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
         "README.md": _readme(manifest).encode("utf-8", "replace"),
         **front_files(f["front"]["kind"] for f in manifest.input_schema if f.get("front")),
     }
+    if manifest.task == "generation":
+        from assay.generation.readme import generator_files
+
+        files = {GRAPH: onnx_bytes, "requirements.txt": requirements.encode(), **generator_files(manifest)}
+    if manifest.task == "forecasting":
+        from assay.forecasting.readme import forecaster_files
+
+        files |= forecaster_files(manifest)
+    if manifest.task in ("object_detection", "segmentation"):
+        from assay.vision.readme import picture_files
+
+        files |= picture_files(manifest, requirements)
     document = {**manifest.to_json(), "files": {name: _sha256(data) for name, data in sorted(files.items())}}
     files[MANIFEST] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     files[SUMS] = "".join(f"{_sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode()
@@ -155,15 +169,26 @@ def _readme(manifest: Manifest) -> str:
     )
     metrics = "".join(f"| {k} | {v:.6g} |\n" for k, v in sorted(manifest.metrics.items()))
     members = "".join(f"| {m.trial} | {m.family} | {m.weight:.3f} |\n" for m in manifest.members)
-    answer = (
+    several = manifest.info.get("targets", ())
+    answer = "; ".join(
+        f"{_cell(t['name'])}: {', '.join(f'`{manifest.outputs[o]}`' for o in t['outputs'])}"
+        + (f" (in the order {', '.join(map(_cell, t['classes']))})" if t["classes"] else "")
+        for t in several
+    ) or (
         f"`{manifest.outputs.get('label')}` (string `[N]`) and `{manifest.outputs.get('probabilities')}` "
         f"(float32 `[N, {len(manifest.classes)}]`, in the order {', '.join(map(_cell, manifest.classes))})"
         if manifest.classes
         else f"`{manifest.outputs.get('value')}` (float32 `[N, 1]`)"
     )
+    purpose = f"Predicts `{_cell(manifest.target)}` ({manifest.task}, {manifest.kind}), chosen by {manifest.metric}."
+    if manifest.task == "clustering":
+        found = manifest.info["clusters"]
+        purpose = f"Puts rows into {len(found['sizes'])} clusters, chosen by {manifest.metric}: {found['predict']}."
+        label, distance = manifest.outputs["label"], manifest.outputs["distance"]
+        answer = f"`{label}` (int64 `[N]`, -1 is noise) and `{distance}` (float32 `[N, 1]`)"
     return f"""# {_cell(manifest.name)}
 
-Predicts `{_cell(manifest.target)}` ({manifest.task}, {manifest.kind}), chosen by {manifest.metric}.
+{purpose}
 
 | file | what it is |
 |---|---|
@@ -210,6 +235,12 @@ missing).  All inputs must be fed.
 def snippet(manifest: Manifest) -> str:
     """Ten lines that predict one row with onnxruntime alone."""
     row = {f["name"]: _example(f) for f in manifest.input_schema}
+    if any(f.get("front") for f in manifest.input_schema):  # what it does is in predict.py's package `front`
+        return f"""import json
+from predict import Predictor
+
+row = json.loads({json.dumps(row, ensure_ascii=True)!r})
+print(Predictor(".").answers([row]))"""
     return f"""import json, numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")

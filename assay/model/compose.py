@@ -6,6 +6,7 @@ columns and answers their public names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from assay.families import Predictor, Prepares
 from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
 
 RAW = "raw:"
+ATTENDS = re.compile(r"(attention_[a-z]+)\.\d+$")
 FLOOR = 1e-7  # smallest probability before a temperature is applied
 
 _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
@@ -112,10 +114,13 @@ def ensemble_graph(
     """
     scope = Scope()
     mean = _add_mean(scope, [scope.include(m) for m in members], weights)
+    shown = _attention(scope)
+    ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {n: ("float32", ("N", f"{n}_tokens")) for n in shown}
     if not classes:
         value = scope.add("Identity", mean)
-        ports = {"value": ("float32", ("N", n_targets))}
-        return Delivered(dedupe(scope.graph(value), keep=[value]), {"value": value}, (), ports)
+        outputs = {**shown, "value": value}
+        ports["value"] = ("float32", ("N", n_targets))
+        return Delivered(dedupe(scope.graph(value), keep=outputs.values()), outputs, (), ports)
     if temperature != 1.0:
         clipped = scope.add("Clip", mean, scope.const(np.float32(FLOOR)), scope.const(np.float32(1)))
         logits = scope.add("Mul", scope.add("Log", clipped), scope.const(np.float32(1 / temperature)))
@@ -137,8 +142,19 @@ def ensemble_graph(
         values_strings=list(classes),
         default_string="",
     )
-    outputs = {"label": label, "probabilities": probabilities}
-    return Delivered(dedupe(scope.graph(label), keep=outputs.values()), outputs, tuple(classes))
+    outputs = {"label": label, **shown, "probabilities": probabilities}
+    return Delivered(dedupe(scope.graph(label), keep=outputs.values()), outputs, tuple(classes), ports)
+
+
+def _attention(scope: Scope) -> dict[str, str]:
+    """By public name the mean of what members mark as where they attend in a view of a text, float32 [N, T]: values
+    that are called `attention_<view>.<number>`, whatever stands before."""
+    found: dict[str, list[str]] = {}
+    for name in (o for node in scope.nodes for o in node.outputs):
+        marked = ATTENDS.search(name)
+        if marked:
+            found.setdefault(marked[1], []).append(name)
+    return {public: scope.add("Mean", *values) for public, values in found.items()}
 
 
 def model_bytes(

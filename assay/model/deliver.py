@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata as packages
@@ -26,6 +26,7 @@ from assay.model.calibrate import OF_LABELS, fit_temperature, fit_threshold
 from assay.model.compose import combine, decide, ensemble_graph, model_bytes
 from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
+from assay.model.honesty import LEVEL, conformal_width, metric_interval
 from assay.model.manifest import Manifest, Member
 from assay.tasks._problem import Problem
 
@@ -98,6 +99,22 @@ class Blend:
         return combine(predictions, self.weights, n_classes, self.temperature)
 
 
+Composed = tuple[bytes, dict[str, str], GateReport]  # the graph, its outputs' names by public name, how it was replayed
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a kind of task may do otherwise than one that has a single target.
+
+    compose: (problem, blend, info) -> a replayed graph.  values: (problem, blend, rows, the members' predictions there)
+    -> metrics.  about: more for the manifest's info.
+    """
+
+    compose: Callable[[Problem, Blend, Mapping[str, Any]], Composed]
+    values: Callable[[Problem, Blend, np.ndarray, Sequence[np.ndarray]], dict[str, float]]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
 def deliver(
     problem: Problem,
     sources: Sequence[Source],
@@ -108,6 +125,7 @@ def deliver(
     formats: Mapping[str, Mapping[str, Any]],
     seconds: float,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    way: Way | None = None,
 ) -> Built:
     """Write `model.onnx` and `model.zip` into the folder.
 
@@ -118,6 +136,7 @@ def deliver(
     no readable checkpoint.
     """
     until = time.monotonic() + 0.5 * seconds
+    way = way or Way(_compose, _values)
     candidates = _candidates(problem, sources, ensemble)
     if not candidates:
         raise DataError("no completed trial has a readable checkpoint")
@@ -128,11 +147,23 @@ def deliver(
         weights = _weigh(problem, candidates, until) if ensemble else np.eye(len(candidates))[0]
         members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=True) if w > 0], seconds)
         blend = _calibrated(problem, members)
-        graph, names, report = _compose(problem, blend, info)
+        graph, names, report = way.compose(problem, blend, info)
         if report.passed:
             excess = _excess(limits, graph, report)
             if nearest is None or excess < nearest[0]:
-                args = (problem, blend, graph, names, report, folder, info, formats, clock(), _missed(limits, excess))
+                args = (
+                    problem,
+                    blend,
+                    graph,
+                    names,
+                    report,
+                    folder,
+                    info,
+                    formats,
+                    clock(),
+                    _missed(limits, excess),
+                    way,
+                )
                 nearest = excess, partial(_package, *args)
             if excess <= 1.0:
                 break
@@ -140,7 +171,7 @@ def deliver(
         else:
             message = report.message
             log.warning("an ensemble of %d did not pass the replay gate: %s", len(members), message)
-            alone = {m.source.number: _compose(problem, Blend([(m, 1.0)]), info)[2].passed for m, _ in members}
+            alone = {m.source.number: way.compose(problem, Blend([(m, 1.0)]), info)[2].passed for m, _ in members}
             guilty = {number for number, passed in alone.items() if not passed}
             if not guilty:  # each is right alone: give up the blend, not the model
                 guilty = {m.source.number for m, _ in members[1:]}
@@ -261,6 +292,7 @@ def _package(
     formats: Mapping[str, Mapping[str, Any]],
     now: datetime,
     missed: str,
+    way: Way,
 ) -> Built:
     score, std = _fold_scores(problem, blend)
     covered, test = problem.folds.covered, problem.folds.test
@@ -271,11 +303,14 @@ def _package(
         target=problem.resolved.target,
         metric=problem.resolved.metric,
         created_at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        input_schema=tuple(_field(problem, name, formats.get(name, {})) for name in problem.features.names),
+        input_schema=(
+            *problem.fields,
+            *(_field(problem, name, formats.get(name, {})) for name in problem.features.names),
+        ),
         outputs=dict(names),
         classes=problem.classes,
-        metrics=_values(problem, blend, covered, [m.oof[covered] for m, _ in blend.members]),
-        test_metrics=_values(problem, blend, test, [m.checkpoint.array("test") for m, _ in blend.members]),
+        metrics=way.values(problem, blend, covered, [m.oof[covered] for m, _ in blend.members]),
+        test_metrics=way.values(problem, blend, test, [m.checkpoint.array("test") for m, _ in blend.members]),
         members=tuple(Member(m.source.number, m.source.family, float(w)) for m, w in blend.members),
         threshold=blend.threshold,
         temperature=blend.temperature,
@@ -290,11 +325,42 @@ def _package(
             "gate": {"rows": report.n_rows, "max_difference": report.max_difference},
             "predict_ms_per_row": report.ms_per_row,
         }
-        | ({"limits_missed": missed} if missed else {}),
+        | ({"limits_missed": missed} if missed else {})
+        | _sureness(problem, blend)
+        | dict(way.about),
     )
     (folder / "model.onnx").write_bytes(graph)
     write_bundle(folder / "model.zip", graph, manifest)
     return Built("model.zip", "model.onnx", manifest.to_json(), score, dict(manifest.info["gate"]))
+
+
+def _sureness(problem: Problem, blend: Blend) -> dict[str, Any]:
+    """An interval of the job's metric on the test part, and the half width of a predicted number's."""
+    y = problem.y
+    if problem.target.n_targets > 1 or y.ndim > 1:
+        return {}
+    found: dict[str, Any] = {}
+    test, n_classes = problem.folds.test, len(problem.classes)
+    if len(test):
+        p = blend.of([m.checkpoint.array("test") for m, _ in blend.members], n_classes)
+        if blend.threshold is not None and problem.metric.name in OF_LABELS:
+            p = np.eye(2)[decide(p, blend.threshold)]
+        weight = None if problem.weight is None else problem.weight[test]
+        rng = np.random.default_rng([problem.resolved.seed, 7])
+        interval = metric_interval(problem.metric, y[test], p, weight, rng)
+        if interval is not None:
+            found["test_interval"] = {
+                "metric": problem.metric.name,
+                "level": LEVEL,
+                "low": interval[0],
+                "high": interval[1],
+            }
+    if problem.target.is_regression:
+        rows = problem.folds.covered
+        width = conformal_width(y[rows], blend.of([m.oof[rows] for m, _ in blend.members], 0))
+        if width is not None:
+            found["interval"] = {"level": LEVEL, "half_width": width}
+    return found
 
 
 def _values(problem: Problem, blend: Blend, rows: np.ndarray, predictions: Sequence[np.ndarray]) -> dict[str, float]:
@@ -331,13 +397,13 @@ def _field(problem: Problem, name: str, form: Mapping[str, Any]) -> dict[str, An
     elif not isinstance(column, Blobs):
         known = np.flatnonzero(np.isfinite(column))
         if len(known):
-            value = float(column[known[0]])
+            value = float(column.flat[known[0]])
             example = int(value) if value.is_integer() else value
     kind = str(problem.features.types[name])
-    field = {"name": name, "type": kind, "required": True, "example": example, "format": dict(form)}
+    entry = {"name": name, "type": kind, "required": True, "example": example, "format": dict(form)}
     if name in problem.fronts:
-        field["front"] = problem.fronts[name].to_json()
-    return field
+        entry["front"] = problem.fronts[name].to_json()
+    return entry
 
 
 def _front(problem: Problem, name: str) -> str:

@@ -20,6 +20,7 @@ from assay.model.compose import decide
 ATOL = 1e-5
 EXTREME = 1e30  # a row with a value beyond it ...
 EXTREME_ATOL = 1e-3  # ... may differ by this much: sums of far-away values cancel in float32
+PICTURES = 32  # rows of pictures replayed at once
 MIXED_ROWS = 40  # real rows with a few hard cells
 UNSEEN = "\u2205 never seen in training"
 
@@ -71,6 +72,9 @@ def synthetic_rows(table: Table, rng: np.random.Generator) -> Table:
             columns[name] = Blobs.of([*files, *(column[i] for i in picked)])
         else:
             numbers = np.array(_HARD_NUMBERS)
+            if column.ndim == 2:  # a series in every row
+                numbers = np.repeat(numbers[:, None], column.shape[1], axis=1)
+                hard = rng.random((len(picked), column.shape[1])) < 0.3 * hard[:, None]
             columns[name] = np.concatenate([numbers, np.where(hard, numbers[cell], column[picked])])
     return Table(columns, table.types)
 
@@ -88,18 +92,20 @@ def replay(
     threshold: float | None = None,
     scale: float = 1.0,
     atol: float = ATOL,
+    outputs: Sequence[str] | None = None,
 ) -> GateReport:
     """Run the graph on the gate rows and compare with what the fitted predictors answer.
 
     feeds: inputs by name, (n, 1) each.  expected: (n, k), from `assay.model.compose.combine`.  scale: deviation of a
     regression target, the unit of its differences.  A graph is refused if a value differs by more than
     atol * (scale + |expected|), if a label differs where the two best classes are not tied, if it answers anything
-    that is not a number, or if rows alone are answered unlike rows in a batch.
+    that is not a number, or if rows alone are answered unlike rows in a batch.  outputs: the graph's names of what is
+    compared, label first and numbers last; None for all there are.
     """
     session = _session(onnx_bytes)
     n = len(expected)
     began = time.perf_counter()
-    labels, found = _answers(session, feeds, bool(classes))
+    labels, found = _answers(session, feeds, bool(classes), outputs)
     ms_per_row = 1000.0 * (time.perf_counter() - began) / max(1, n)
     if found.shape != expected.shape:
         return GateReport(False, n, np.inf, 0, f"the graph answers {found.shape}, the predictors {expected.shape}")
@@ -127,7 +133,7 @@ def replay(
         message = f"{int(flips.sum())} of {n} rows get another label, first row {first}: graph {labels[first]!r}"
         return GateReport(False, n, largest, int(flips.sum()), message)
     for i in _alone(n):
-        _, alone = _answers(session, {k: v[i : i + 1] for k, v in feeds.items()}, bool(classes))
+        _, alone = _answers(session, {k: v[i : i + 1] for k, v in feeds.items()}, bool(classes), outputs)
         apart = float((np.abs(alone[0] - found[i]) / (unit + np.abs(found[i]))).max(initial=0))
         if not apart <= allowed[i]:
             return GateReport(False, n, largest, 0, f"row {i} alone differs by {apart:.1e} from row {i} in a batch")
@@ -148,11 +154,18 @@ def _session(onnx_bytes: bytes) -> object:
     return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
-def _answers(session: object, feeds: Mapping[str, np.ndarray], classified: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (empty for regression) and numbers (n, k) of the graph; the numbers are its last output."""
-    outputs = session.run(None, dict(feeds))  # type: ignore[attr-defined]
-    labels = np.asarray(outputs[0]) if classified else np.empty(0, object)
-    return labels, np.asarray(outputs[-1], np.float64)
+def _answers(
+    session: object, feeds: Mapping[str, np.ndarray], classified: bool, outputs: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (empty for regression) and numbers (n, k) of the graph; the numbers are the last of its outputs."""
+    asked = None if outputs is None else list(outputs)
+    n = max((len(v) for v in feeds.values()), default=0)
+    # pictures a few at a time: what a graph keeps of each between its nodes is large
+    step = PICTURES if any(v.ndim > 3 for v in feeds.values()) else max(1, n)
+    parts = [session.run(asked, {k: v[i : i + step] for k, v in feeds.items()}) for i in range(0, max(1, n), step)]  # type: ignore[attr-defined]
+    found = parts[0] if len(parts) == 1 else [np.concatenate(p) for p in zip(*parts, strict=True)]
+    labels = np.asarray(found[0]) if classified else np.empty(0, object)
+    return labels, np.asarray(found[-1], np.float64)
 
 
 def _flips(

@@ -202,7 +202,7 @@ def unflatten(structure: Mapping[str, Any], arrays: Mapping[str, np.ndarray], pr
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of an encoded model.  dtype: "float32", "int64", "uint8" or "string"; None in shape is free."""
+    """An input or output of an encoded model.  dtype: "float32", "int64", "int32", "uint8" or "string"; None in shape is free."""
 
     name: str
     dtype: str
@@ -219,6 +219,7 @@ def encode(
     kinds = {
         "float32": TensorProto.FLOAT,
         "int64": TensorProto.INT64,
+        "int32": TensorProto.INT32,
         "uint8": TensorProto.UINT8,
         "string": TensorProto.STRING,
     }

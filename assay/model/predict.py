@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay.data.images.sent import Sent, looks_like_pictures, sent
+from assay.data.longform import GROUP
 from assay.data.rows import (
     InputField,
     RowWarning,
@@ -21,8 +24,9 @@ from assay.data.rows import (
     table_from_rows,
     table_from_table,
 )
-from assay.data.table import Table
+from assay.data.table import ColumnType, Table
 from assay.errors import DataError
+from assay.generation.samples import refuse_prediction
 from assay.model.bundle import Bundle, bundle_bytes, read_bundle
 from assay.model.manifest import Manifest
 from assay.tasks import TaskType
@@ -31,7 +35,11 @@ from assay.tasks import discover as tasks
 if TYPE_CHECKING:
     import onnxruntime
 
+    from assay.generation.samples import Samples
+
 BATCH = 8192  # rows a run: bounds the memory of wide ensembles and costs no speed
+CELLS = 1 << 19  # numbers of all inputs a run: the same for long texts
+EXPLAINS = "attention_"  # outputs that are computed when an explanation asks for them
 
 
 class Model:
@@ -54,13 +62,14 @@ class Model:
     def predict(self, data: Any) -> list[Any]:
         """The answer for every row, in order: class labels (str) or numbers (float).
 
-        data: rows as mappings, a pandas DataFrame, a Table, a path to a CSV file, or CSV as bytes.  Raises DataError.
+        data: rows as mappings, a pandas DataFrame, a Table, a path to a CSV file, or CSV as bytes; for a model of pictures
+        also a picture (bytes or a path), a list of them, or a zip of them.  Raises DataError.
         """
         return [a["value"] for a in self.answer(data)[0]]
 
     def predict_proba(self, data: Any) -> np.ndarray:
         """Class probabilities (n, k), in the order of `classes`.  Raises DataError for a regression model."""
-        if not self.classes:
+        if not self.classes and not self.manifest.info.get("targets"):
             raise DataError("a regression model has no probabilities; use predict", code="validation_error")
         return self.numbers(self.read(data)[0])
 
@@ -69,13 +78,36 @@ class Model:
         table, warnings = self.read(data)
         return answers(self.run(table), self.manifest), warnings
 
+    def generate(self, n: int, seed: int = 0, condition: Mapping[str, Any] | None = None) -> Samples:
+        """n samples of a generator; the same seed gives the same ones.
+
+        condition: column -> value, or {"min": a, "max": b}.  Raises DataError for another kind of model, or for a
+        condition that cannot be met.
+        """
+        from assay.generation.samples import generate
+
+        return generate(self, n, seed, condition)
+
+    def raw(self, outputs: Sequence[str], inputs: Mapping[str, np.ndarray]) -> Sequence[Any]:
+        """The graph's own outputs for its own inputs, by their names in the graph."""
+        return list(self._session.run(list(outputs), dict(inputs)))
+
     def read(self, data: Any) -> tuple[Table, list[RowWarning]]:
         """Any accepted form as a table of the model's columns."""
+        refuse_prediction(self.manifest.task)
         if isinstance(data, Table):
-            missing = [f.name for f in self.schema if f.name not in data.columns]
+            if any(f.role and f.name in data.columns for f in self.schema):
+                return table_from_table(data, self.schema)
+            missing = [f.name for f in self.schema if f.name not in data.columns and not f.role]
             if missing:
                 raise DataError(f"the table has no column {missing[0]!r}", column=missing[0], code="schema_mismatch")
             return data, []
+        column = self._picture_column
+        if column is None and isinstance(data, Sent):
+            raise DataError("pictures were sent, and the model reads rows", code="schema_mismatch")
+        if column is not None and _is_pictures(data):
+            files = data if isinstance(data, Sent) else sent(data)
+            return table_from_rows([{column: f} for f in files.files], self.schema)
         if isinstance(data, (bytes, Path)):
             return table_from_csv(data, self.schema)
         if isinstance(data, str):
@@ -90,20 +122,42 @@ class Model:
             return table_from_pandas(data, self.schema)
         return table_from_rows(list(data), self.schema)
 
+    @property
+    def _picture_column(self) -> str | None:
+        """The one input column, where it holds pictures."""
+        fields = [f for f in self.schema if not f.role]
+        return fields[0].name if len(fields) == 1 and fields[0].type is ColumnType.IMAGE else None
+
     def numbers(self, table: Table) -> np.ndarray:
-        """What the graph answers: probabilities (n, k) or values (n, 1), float32."""
+        """What the graph answers: probabilities (n, k) or values (n, 1), float32.  Raises DataError for several targets."""
+        if self.manifest.info.get("targets"):
+            raise DataError(
+                "a model of several targets has no one answer; use answer or predict", code="validation_error"
+            )
         return self.run(table, ["probabilities" if self.classes else "value"]).popitem()[1]
 
     def run(self, table: Table, wanted: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The graph's outputs by public name, rows first.  wanted: None for all of them."""
-        names = list(self.manifest.outputs) if wanted is None else list(wanted)
+        """The graph's outputs by public name, rows first.  wanted: None for all but those that only explain."""
+        refuse_prediction(self.manifest.task)
+        own_way = getattr(_task(self.manifest), "run", None)
+        if own_way is not None:  # a task whose answers are not one a row
+            if wanted is not None:
+                raise DataError(f"a model of {self.manifest.task} does not answer row by row", code="validation_error")
+            answered: dict[str, np.ndarray] = own_way(self, table)
+            return answered
+        names = [n for n in self.manifest.outputs if not n.startswith(EXPLAINS)] if wanted is None else list(wanted)
         own = [self.manifest.outputs[n] for n in names]
         inputs = feeds(table, self.schema)
         parts = [self._session.run(own, part) for part in _batches(inputs, len(table))]
         if not parts:
             shapes = {o.name: [d for d in o.shape[1:] if isinstance(d, int)] for o in self._session.get_outputs()}
             return {n: np.empty((0, *shapes[o]), np.float32) for n, o in zip(names, own, strict=True)}
-        return {n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(names)}
+        found = {n: np.concatenate([p[i] for p in parts]) for i, n in enumerate(names)}
+        group = next((f.name for f in self.schema if f.role == GROUP), None)
+        if wanted is None and group in table.columns:
+            found[GROUP] = table.words(str(group)).values()
+        beside = getattr(_task(self.manifest), "beside", None)  # what answers need of the rows themselves
+        return found if beside is None or wanted is not None else {**found, **beside(table, self.manifest)}
 
     def save(self, path: Path | str) -> Path:
         """Write the model as a bundle."""
@@ -150,6 +204,17 @@ def csv_lines(outputs: Mapping[str, np.ndarray], manifest: Manifest) -> Iterator
     return _task(manifest).csv(outputs, manifest)
 
 
+def _is_pictures(data: Any) -> bool:
+    """Whether these are files, not rows: a list of rows and a CSV are none."""
+    if isinstance(data, Sent):
+        return True
+    if isinstance(data, bytes):
+        return looks_like_pictures(data)
+    if isinstance(data, (str, Path)):
+        return not str(data).lower().endswith((".csv", ".tsv", ".txt"))
+    return isinstance(data, (list, tuple)) and bool(data) and all(isinstance(d, (bytes, str, Path)) for d in data)
+
+
 def _task(manifest: Manifest) -> TaskType:
     found = tasks().get(manifest.task)
     if found is None:
@@ -167,5 +232,7 @@ def predict_table_file(bundle: Path, table: Path, out: Path) -> dict[str, Any]:
 
 
 def _batches(inputs: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
-    for start in range(0, n, BATCH):
-        yield {name: values[start : start + BATCH] for name, values in inputs.items()}
+    width = sum(math.prod(values.shape[1:]) for values in inputs.values())
+    batch = max(64, min(BATCH, CELLS // max(1, width)))
+    for start in range(0, n, batch):
+        yield {name: values[start : start + batch] for name, values in inputs.items()}

@@ -2,7 +2,7 @@
 
 Reads model.onnx and manifest.json beside it.  Rows are read as the service reads them: by the columns' names, numbers
 and dates as they were written in the training file.  The answer has one row per row: prediction, and
-probability_<class> for each class.
+probability_<class> for each class; prediction_<target> and so on for a model of several targets.
 """
 
 from __future__ import annotations
@@ -38,12 +38,40 @@ class Predictor:
         )
 
     def answers(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One answer for each row: {"value": ..., "probabilities": {class: share}} or {"value": number}."""
+        """One answer for each row: {"value": ..., "probabilities": {class: share}} or {"value": number}; for several
+        targets {"value": {target: ...}}."""
         classes = self.manifest["classes"]
+        if self.targets:
+            names = [t["name"] for t in self.targets]
+            several = self.several(table_from_rows(rows, self.schema)[0])
+            return [{"value": dict(zip(names, (v for v, _ in row), strict=True))} for row in several]
         found = self.table_answers(table_from_rows(rows, self.schema)[0])
         if not classes:
-            return [{"value": value} for value, _ in found]
+            return [{"value": value, "distance": rest[0]} if rest else {"value": value} for value, rest in found]
         return [{"value": v, "probabilities": dict(zip(classes, shares, strict=True))} for v, shares in found]
+
+    @property
+    def targets(self) -> list[dict[str, Any]]:
+        """Of a model of several targets: name, classes and outputs of each; else none."""
+        found: list[dict[str, Any]] = self.manifest["info"].get("targets", [])
+        return found
+
+    def several(self, table: Table) -> Iterator[list[tuple[Any, list[float]]]]:
+        """For every row the answer and the class probabilities (none for numbers) of every target."""
+        outputs = self.manifest["outputs"]
+        inputs = feeds(table, self.schema)
+        wanted = [outputs[name] for target in self.targets for name in target["outputs"]]
+        for start in range(0, len(table), CHUNK):
+            part = {name: values[start : start + CHUNK] for name, values in inputs.items()}
+            found = dict(zip(wanted, self.session.run(wanted, part), strict=True))
+            columns = []
+            for target in self.targets:
+                own = [found[outputs[name]].tolist() for name in target["outputs"]]
+                if target["classes"]:
+                    columns.append(list(zip(own[0], own[1], strict=True)))
+                else:
+                    columns.append([(row[0], []) for row in own[0]])
+            yield from (list(row) for row in zip(*columns, strict=True))
 
     def table_answers(self, table: Table) -> Iterator[tuple[Any, list[float]]]:
         """The answer and the class probabilities (none for numbers) of every row."""
@@ -51,6 +79,10 @@ class Predictor:
         inputs = feeds(table, self.schema)
         for start in range(0, len(table), CHUNK):
             part = {name: values[start : start + CHUNK] for name, values in inputs.items()}
+            if "distance" in outputs:  # a clustering
+                labels, far = self.session.run([outputs["label"], outputs["distance"]], part)
+                yield from zip(labels.tolist(), far.tolist(), strict=True)
+                continue
             if not self.manifest["classes"]:
                 (values,) = self.session.run([outputs["value"]], part)
                 yield from ((float(v), []) for v in values[:, 0])
@@ -82,8 +114,17 @@ def main(arguments: Sequence[str]) -> int:
 
 def _write(out: TextIO, model: Predictor, table: Table) -> None:
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["prediction", *(f"probability_{c}" for c in model.manifest["classes"])])
+    if model.targets:
+        writer.writerow([n for t in model.targets for n in (f"prediction_{t['name']}", *_shares(t))])
+        writer.writerows([cell for v, shares in row for cell in (v, *shares)] for row in model.several(table))
+        return
+    distance = ["distance"] if "distance" in model.manifest["outputs"] else []
+    writer.writerow(["prediction", *distance, *(f"probability_{c}" for c in model.manifest["classes"])])
     writer.writerows([value, *shares] for value, shares in model.table_answers(table))
+
+
+def _shares(target: Mapping[str, Any]) -> list[str]:
+    return [f"probability_{target['name']}_{c}" for c in target["classes"]]
 
 
 if __name__ == "__main__":

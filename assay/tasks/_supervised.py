@@ -48,7 +48,11 @@ class Supervised:
 
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         if not manifest.classes:
-            return [{"value": float(v)} for v in outputs["value"][:, 0]]
+            values = outputs["value"][:, 0].tolist()
+            width = (manifest.info.get("interval") or {}).get("half_width")
+            if width is None:
+                return [{"value": v} for v in values]
+            return [{"value": v, "low": v - width, "high": v + width} for v in values]
         chosen = decided(outputs["probabilities"], manifest)
         found = []
         for row, code in zip(outputs["probabilities"].tolist(), chosen.tolist(), strict=True):

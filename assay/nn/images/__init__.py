@@ -1,0 +1,1 @@
+"""What pictures are turned into: fixed features, and nets."""

@@ -1,0 +1,175 @@
+"""What detection and segmentation share: which columns, how large the square, which pictures judge."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from assay.data.front_image import Decoded, ImageFront
+from assay.data.split import Folds, make_folds
+from assay.data.table import Blobs, ColumnType, Table
+from assay.errors import DataError, SpecError
+from assay.families import Target
+from assay.metrics import METRICS, for_kind
+from assay.spec import MIN_ROWS, JobSpec, ProfileFacts, Resolved, pick_families, pick_strategy
+from assay.tasks._problem import Problem
+
+IMAGE, BOXES, MASK, NAMES, SPLIT = "image", "boxes", "mask", "mask_classes", "split"
+SIDES = ((1_500, 256), (4_000, 192))  # (pictures at most, side of the square); 128 beyond
+JUDGES = 400  # pictures that validate at most
+OWN_SPLIT = 10  # pictures that a split of the archive must hold to be used
+GATE = 4  # real pictures that every graph is compared on
+_NO_USE = ("targets", "positive_class", "group_column", "time_column", "weight_column", "horizon")
+
+
+def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths: tuple[str, ...]) -> Resolved:
+    """truths: columns that can hold the truth, the preferred one first.  Raises SpecError."""
+    task, because = spec.task, []
+    for name in _NO_USE:
+        if getattr(task, name) is not None:
+            raise SpecError(f"{task.type} has no use for task.{name}; leave it out", pointer=f"/task/{name}")
+    if task.ignore_columns:
+        raise SpecError(
+            f"{task.type} reads pictures alone; leave task.ignore_columns out", pointer="/task/ignore_columns"
+        )
+    facts = {c.name: c for c in profile.columns}
+    if IMAGE not in facts or facts[IMAGE].type != ColumnType.IMAGE:
+        raise SpecError(
+            f"{task.type} needs an archive of pictures; this dataset has the columns {', '.join(list(facts)[:10])}",
+            pointer="/dataset_id", code="schema_mismatch",
+        )  # fmt: skip
+    if task.target is not None and task.target not in truths:
+        raise SpecError(
+            f"task.target {task.target!r} is not what {task.type} learns; leave it out or use {' or '.join(truths)}",
+            pointer="/task/target", code="target_not_found",
+        )  # fmt: skip
+    there = [t for t in ((task.target,) if task.target else truths) if t in facts]
+    if not there:
+        raise SpecError(
+            f"the archive has no {' or '.join(truths)}: send COCO or Pascal VOC annotations"
+            + (", or a folder of masks beside the pictures" if MASK in truths else "") + " with the pictures",
+            pointer="/dataset_id", code="target_not_found",
+        )  # fmt: skip
+    target = there[0]
+    usable = profile.n_rows - facts[target].missing
+    if usable < MIN_ROWS:
+        raise SpecError(
+            f"only {usable} pictures are annotated; at least {MIN_ROWS} are needed",
+            pointer="/dataset_id",
+            code="too_few_rows",
+        )
+    if spec.objective.metric == "auto":
+        because.append(f"metric {metric}: the usual one for {task.type.replace('_', ' ')}")
+    else:
+        metric = spec.objective.metric
+    if metric not in METRICS or kind not in METRICS[metric].kinds:
+        raise SpecError(
+            f"{metric!r} is not a metric for {kind}; known: {', '.join(for_kind(kind))}", pointer="/objective/metric"
+        )
+    method, folds = spec.validation.method, spec.validation.folds
+    if method not in ("auto", "holdout"):
+        raise SpecError(
+            f"validation.method {method!r} is not for {task.type}, whose nets are trained once; use holdout",
+            pointer="/validation/method",
+        )
+    if folds is None:
+        folds = 4 if usable < 60 else 5 if usable < 400 else 8
+    because.append(f"validation holdout of 1/{folds}: {usable} pictures; nets are trained once")
+    side = next((s for most, s in SIDES if usable <= most), 128)
+    because.append(f"pictures scaled into {side} x {side} pixels: {usable} of them are kept in memory")
+    if SPLIT in facts:
+        because.append(f"the archive's own test and val splits are used where they hold {OWN_SPLIT} pictures or more")
+    because.append("the best trial is delivered alone: boxes and masks of several are not averaged")
+    return Resolved(
+        task=task.type, kind=kind, target=target, metric=metric, greater_is_better=METRICS[metric].greater_is_better,
+        features=(IMAGE,), left_out=tuple((n, "goes with a picture and is not looked at") for n in facts
+                                          if n not in (IMAGE, BOXES, MASK, NAMES, SPLIT)),
+        method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
+        strategy=pick_strategy(spec), families=pick_families(spec, usable, 1, 1), ensemble=False,
+        lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side},
+    )  # fmt: skip
+
+
+def front_of(resolved: Resolved) -> ImageFront:
+    return ImageFront(int(resolved.options["side"]), "letterbox")
+
+
+def problem_of(
+    table: Table, resolved: Resolved, keep: np.ndarray, y: np.ndarray, classes: tuple[str, ...], notes: list[str]
+) -> Problem:
+    """keep: rows with a truth; y: theirs."""
+    front = front_of(resolved)
+    kept = table.take(keep)
+    files = kept.blobs(IMAGE)
+    pictures = Decoded.by(front, files)
+    folds = _folds(kept, resolved, files, notes)
+    features = Table({IMAGE: pictures}, {IMAGE: ColumnType.IMAGE})
+    return Problem(
+        resolved=replace(resolved, n_classes=len(classes), folds=1, n_rows=len(keep)),
+        features=features,
+        y=y,
+        weight=None,
+        target=Target(resolved.kind, len(classes), resolved.metric),
+        classes=classes,
+        folds=folds,
+        gate=_gate(features, folds),
+        left_out=len(table) - len(keep),
+        notes=tuple(notes),
+        fronts={IMAGE: front},
+    )
+
+
+def objects(values: list[Any]) -> np.ndarray:
+    """An array of one object a row."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def sorted_classes(labels: set[str], resolved: Resolved) -> tuple[str, ...]:
+    if not labels:
+        raise DataError("no picture has anything annotated in it; there is nothing to learn", code="too_few_rows")
+    return tuple(sorted(labels))
+
+
+def _folds(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -> Folds:
+    """Equal files stay together; a test or val split of the archive is used if it is large enough."""
+    n = len(table)
+    rng = np.random.default_rng([resolved.seed, 1])
+    digests = [hashlib.sha256(f or b"").digest() for f in files]
+    place: dict[bytes, int] = {}
+    code = np.array([place.setdefault(d, len(place)) for d in digests])
+    split = table.words(SPLIT).values() if SPLIT in table.columns else np.full(n, "", object)
+    test, valid = (_named(split, name, code, n, notes) for name in ("test", "val"))
+    valid &= ~test
+    rest = np.unique(code[~test & ~valid])
+    if not valid.any() or not test.any():
+        fraction = 0.0 if test.any() else resolved.test_fraction
+        made = make_folds("holdout", max(2, resolved.folds), fraction, rng, n=len(rest))
+        if not test.any():
+            test = np.isin(code, rest[made.test])
+        if not valid.any():
+            judges = rest[made.pairs[0][1]][:JUDGES]
+            valid = np.isin(code, judges) & ~test
+    train = ~test & ~valid
+    if not train.any() or not valid.any():
+        raise DataError("too few different pictures to train on some and judge on others", code="too_few_rows")
+    return Folds(np.flatnonzero(test), ((np.flatnonzero(train), np.flatnonzero(valid)),))
+
+
+def _named(split: np.ndarray, name: str, code: np.ndarray, n: int, notes: list[str]) -> np.ndarray:
+    found = np.isin(code, code[split == name])
+    count = int(found.sum())
+    if count and (count < OWN_SPLIT or count > 0.6 * n):
+        notes.append(f"the archive's {name} split of {count} pictures is not used as such: too few, or most of all")
+        return np.zeros(n, bool)
+    return np.asarray(found)
+
+
+def _gate(features: Table, folds: Folds) -> Table:
+    """Real pictures, a missing one, and one that cannot be read."""
+    files = features.take(folds.pairs[0][1][:GATE]).blobs(IMAGE)
+    return Table({IMAGE: Blobs.of([*files, None, b"no picture"])}, features.types)

@@ -1,0 +1,132 @@
+"""Segmentation: which class every pixel of a picture belongs to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.tasks import _pictures as pictures
+
+if TYPE_CHECKING:
+    from assay.data.table import Table
+    from assay.model.deliver import Built, Source
+    from assay.model.manifest import Manifest
+    from assay.spec import JobSpec, ProfileFacts, Resolved
+    from assay.tasks import TaskType
+    from assay.tasks._problem import Problem
+    from assay.training.evaluate import Evaluation, Matrices, Request
+
+KIND = "segmentation"
+
+
+class Segmentation:
+    """Pictures with masks of class numbers (`mask`, names in `mask_classes`), or with outlines (`boxes`)."""
+
+    name = "segmentation"
+    about = "tell the pixels of pictures apart: a class for every one"
+    kinds: tuple[str, ...] = (KIND,)
+
+    def default_metric(self, kind: str) -> str:
+        return "mean_iou"
+
+    def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
+        return pictures.resolve(spec, profile, KIND, self.default_metric(KIND), (pictures.MASK, pictures.BOXES))
+
+    def prepare(self, table: Table, resolved: Resolved) -> Problem:
+        side = int(resolved.options["side"])
+        if resolved.target == pictures.MASK:
+            keep, masks, classes, notes = _from_masks(table, side)
+        else:
+            keep, masks, classes, notes = _from_outlines(table, resolved, side)
+        return pictures.problem_of(table, resolved, keep, masks, classes, notes)
+
+    def warnings(self, table: Table, resolved: Resolved) -> list[dict[str, Any]]:
+        from assay.vision.warn import rare_labels
+
+        return rare_labels(table) if resolved.target == pictures.BOXES else []
+
+    def evaluate(self, matrices: Matrices, request: Request) -> Evaluation:
+        from assay.vision.evaluate import evaluate
+
+        return evaluate(matrices, request)
+
+    def deliver(
+        self,
+        problem: Problem,
+        sources: Sequence[Source],
+        folder: Path,
+        *,
+        ensemble: bool,
+        info: Mapping[str, Any],
+        formats: Mapping[str, Mapping[str, Any]],
+        seconds: float,
+    ) -> Built:
+        from assay.vision.deliver import deliver
+
+        return deliver(problem, sources, folder, info)
+
+    def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
+        """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""
+        from assay.vision.truth import sizes_of
+
+        return sizes_of(table)
+
+    def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
+        from assay.vision.answers import mask_answers
+
+        return mask_answers(outputs, manifest.classes, int(manifest.info["side"]))
+
+    def csv(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> Iterator[list[str]]:
+        yield ["prediction"]
+        for answer in self.answers(outputs, manifest):
+            yield [json.dumps({k: answer["value"][k] for k in ("size", "counts")}, ensure_ascii=False)]
+
+
+def _from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    from assay.errors import DataError
+    from assay.metrics.segmentation import IGNORED
+    from assay.vision.truth import read_mask, square_mask
+
+    files, images = table.blobs(pictures.MASK), table.blobs(pictures.IMAGE)
+    keep, masks, top = [], [], 0
+    for i in range(len(table)):
+        data = files[i]
+        mask = None if data is None or images[i] is None else read_mask(data)
+        if mask is not None:
+            keep.append(i)
+            masks.append(square_mask(mask, side))
+            top = max(top, int(mask[mask != IGNORED].max(initial=0)))
+    if not keep:
+        raise DataError("no mask can be read: a mask is a PNG of one channel with class numbers", column=pictures.MASK)
+    names: tuple[str, ...] = ()
+    if pictures.NAMES in table.columns:
+        told = table.words(pictures.NAMES).values()
+        names = tuple(map(str, json.loads(next((t for t in told if t), "[]"))))
+    classes = tuple(names[i] if i < len(names) else str(i) for i in range(max(top + 1, len(names))))
+    if len(classes) < 2:
+        raise DataError("the masks know one class only; there is nothing to tell apart", code="single_class_target")
+    return np.array(keep), np.stack(masks), classes, []
+
+
+def _from_outlines(
+    table: Table, resolved: Resolved, side: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    from assay.vision.truth import BACKGROUND, drawn_mask, picture_size, read_things
+
+    cells, files = table.words(pictures.BOXES), table.blobs(pictures.IMAGE)
+    keep = np.flatnonzero((cells.codes >= 0) & ~files.missing)
+    texts = cells.values()
+    read = [read_things(texts[i], int(i)) for i in keep]
+    labels = pictures.sorted_classes({str(t["label"]) for r in read for t in r}, resolved)
+    classes = (BACKGROUND, *(c for c in labels if c != BACKGROUND))
+    masks = [drawn_mask(r, classes, picture_size(files[int(i)]), side) for r, i in zip(read, keep, strict=True)]
+    bare = sum(not t.get("polygons") for r in read for t in r)
+    notes = [f"{bare} annotations have no outline; their boxes are filled instead"] if bare else []
+    return keep, np.stack(masks), classes, notes
+
+
+task: TaskType = Segmentation()

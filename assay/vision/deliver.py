@@ -1,0 +1,184 @@
+"""From checkpoints to a delivered detector or segmenter: the best trial whose graph answers like its fitted net."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib import metadata as packages
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from assay.data.table import ColumnType
+from assay.errors import AssayError, DataError
+from assay.model import checkpoint
+from assay.model.bundle import write_bundle
+from assay.model.compose import Delivered, model_bytes
+from assay.model.deliver import Built, Source
+from assay.model.gate import raw_feeds
+from assay.model.graph import Graph, Scope
+from assay.model.manifest import Manifest, Member
+from assay.tasks._problem import Problem
+from assay.vision.decode import Decoder, unlike
+
+TRIED = 5  # best trials tried before a job is given up
+ATOL = 1e-3  # of the scores, shares of the side and probabilities that a graph answers
+PIXELS = 0.002  # share of the pixels whose class may differ: where two classes are nearly tied
+log = logging.getLogger(__name__)
+
+
+def deliver(problem: Problem, sources: Sequence[Source], folder: Path, info: Mapping[str, Any]) -> Built:
+    """Write `model.onnx` and `model.zip`.
+
+    Raises DataError when there is no readable checkpoint, AssayError when no graph answers like its net.
+    """
+    limits = info.get("limits") or {}
+    told = "no completed trial has a readable checkpoint"
+    fallback: Callable[[str], Built] | None = None
+    for source in sorted(sources, key=lambda s: (-s.score, s.number))[:TRIED]:
+        try:
+            opened = checkpoint.load(source.path)
+            gate, graph = opened.array("gate"), opened.graph
+        except (DataError, KeyError, OSError):
+            log.exception("the checkpoint of trial %d cannot be read", source.number)
+            continue
+        types = {n: ColumnType(problem.features.types[n]) for n in problem.features.names}
+        about = {"producer": "assay", "job": str(info.get("job_id", ""))}
+        onnx, names = model_bytes(delivered(problem, graph), types, about, problem.fronts)
+        difference, message, ms = replay(problem, onnx, names, gate)
+        if message:
+            told = f"the graph of trial {source.number} does not answer like its net: {message}"
+            log.warning(told)
+            continue
+        made = partial(_package, problem, source, opened, onnx, names, difference, ms, folder, info)
+        fallback = fallback or made
+        if not _over(limits, onnx, ms):
+            return made("")
+    if fallback is not None:
+        asked = ", ".join(f"{k} {limits[k]:g}" for k in ("predict_ms_per_row", "model_mb") if limits.get(k))
+        return fallback(f"no completed trial keeps the limits ({asked}); this is the best one")
+    raise DataError(told) if told.startswith("no completed") else AssayError(told)
+
+
+def delivered(problem: Problem, graph: Graph) -> Delivered:
+    """The graph with its last step: boxes, or the most probable class of every pixel."""
+    scope = Scope()
+    answer = scope.include(graph)
+    classes, side = len(problem.classes), int(problem.resolved.options["side"])
+    outputs: dict[str, str]
+    ports: dict[str, tuple[str, tuple[int | str | None, ...]]]
+    if problem.resolved.kind == "detection":
+        boxes, scores, labels = Decoder(classes, side).emit(scope, answer)
+        outputs = {"boxes": boxes, "scores": scores, "labels": labels}
+        ports = {
+            "boxes": ("float32", ("N", "M", 4)),
+            "scores": ("float32", ("N", "M")),
+            "labels": ("int64", ("N", "M")),
+        }
+    else:
+        shape = scope.const(np.array([-1, classes, side, side], np.int64))
+        probabilities = scope.add("Reshape", answer, shape)
+        mask = scope.add("Cast", scope.add("ArgMax", probabilities, axis=1, keepdims=0), to=2)
+        outputs, ports = {"mask": mask}, {"mask": ("uint8", ("N", side, side))}
+    return Delivered(scope.graph(next(iter(outputs.values()))), outputs, problem.classes, ports)
+
+
+def replay(problem: Problem, onnx: bytes, names: Mapping[str, str], gate: np.ndarray) -> tuple[float, str, float]:
+    """(largest difference, why the graph is refused or "", milliseconds a picture), on the gate's pictures."""
+    import onnxruntime
+
+    from assay.vision.evaluate import decoded
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    feeds = raw_feeds(problem.gate, problem.fronts)
+    side = next(iter(feeds.values())).shape[1]
+    try:
+        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        began = time.perf_counter()
+        found = dict(zip(names, session.run(list(names.values()), feeds), strict=True))
+        ms = 1000.0 * (time.perf_counter() - began) / len(gate)
+        alone = session.run(list(names.values()), {k: v[:1] for k, v in feeds.items()})
+    except Exception as error:  # the runtime refuses to load or to run it
+        return float("inf"), f"{type(error).__name__}: {error}", 0.0
+    expected = decoded(gate, len(problem.classes), side, problem.resolved.kind)
+    if problem.resolved.kind == "detection":
+        missed = unlike(expected, found["boxes"], found["scores"], found["labels"], side)
+        missed += unlike(expected[:1], alone[0], alone[1], alone[2], side)
+        clear = sum(int((f.scores > 0.05).sum()) for f in expected)
+        top = max(
+            (
+                abs(float(f.scores[0]) - float(s[0]))
+                for f, s in zip(expected, found["scores"], strict=True)
+                if len(f.scores)
+            ),
+            default=0.0,
+        )
+        refused = missed > 0.01 * clear or top > ATOL
+        return top, f"{missed} of {clear} boxes differ, a score by {top:.1e}" if refused else "", ms
+    differ = float(np.mean([np.mean(e != f) for e, f in zip(expected, found["mask"], strict=True)]))
+    differ = max(differ, float(np.mean(expected[0] != alone[0][0])))
+    return differ, f"{differ:.2%} of the pixels differ" if differ > PIXELS else "", ms
+
+
+def _over(limits: Mapping[str, Any], onnx: bytes, ms: float) -> bool:
+    asked = ((limits.get("predict_ms_per_row"), ms), (limits.get("model_mb"), len(onnx) / 1e6))
+    return any(limit and has > limit for limit, has in asked)
+
+
+def _package(
+    problem: Problem, source: Source, opened: checkpoint.Checkpoint, onnx: bytes, names: Mapping[str, str],
+    difference: float, ms: float, folder: Path, info: Mapping[str, Any], missed: str,
+) -> Built:  # fmt: skip
+    resolved = problem.resolved
+    gate = {"rows": len(problem.gate), "max_difference": difference}
+    (train, valid), test = problem.folds.pairs[0], problem.folds.test
+    front = problem.fronts["image"]
+    field = {
+        "name": "image",
+        "type": "image",
+        "required": True,
+        "example": None,
+        "format": {},
+        "front": front.to_json(),
+    }
+    manifest = Manifest(
+        name=str(info.get("name", "model")),
+        kind=resolved.kind,
+        task=resolved.task,
+        target=resolved.target,
+        metric=resolved.metric,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        input_schema=(field,),
+        outputs=dict(names),
+        classes=problem.classes,
+        metrics=opened.info["metrics"],
+        test_metrics=opened.info["test_metrics"],
+        members=(Member(source.number, source.family, 1.0),),
+        fronts={"image": front.about},
+        versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
+        info={
+            "job_id": info.get("job_id", ""),
+            "score": source.score,
+            "score_std": 0.0,
+            "rows": {
+                "train": len(train),
+                "validation": len(valid),
+                "test": len(test),
+                "without_target": problem.left_out,
+            },
+            "validation": {"method": resolved.method, "folds": 1},
+            "gate": gate,
+            "predict_ms_per_row": ms,
+            "side": front.shape[0],
+        }
+        | ({"limits_missed": missed} if missed else {}),
+    )
+    (folder / "model.onnx").write_bytes(onnx)
+    write_bundle(folder / "model.zip", onnx, manifest)
+    return Built("model.zip", "model.onnx", manifest.to_json(), source.score, gate)

@@ -1,0 +1,185 @@
+"""Training a net over maps in the time there is: the schedule follows steps or the clock, whichever is ahead.
+
+So a short budget still ends with a small learning rate, and a longer one trains on.  What is kept is the running mean of
+the weights (Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging. 1992), of the best validation.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from assay.errors import Diverged, TrialStopped
+from assay.families import TrialContext
+from assay.model.graph import Graph, Scope
+from assay.nn.conv2d import PictureMaps
+from assay.training.optim import Rule, torch_optimizer
+from assay.training.schedules import factors
+
+SHORT = 100.0  # seconds: with less left a fit may take nearly all of it, otherwise SHARE
+SHARE = 0.4
+RESERVE = 0.06  # of its time, for judging and the checkpoint
+REPORTS = 12  # validations of one fit
+AVERAGED = 0.99  # weight of the past in the running mean, a step; less in the first steps
+CHUNK = 16  # pictures predicted at once
+CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """epochs: at most."""
+
+    rule: Rule
+    schedule: str
+    epochs: int
+    batch: int
+
+
+def train(
+    net: nn.Module,
+    n: int,
+    batch: Callable[[np.ndarray, np.random.Generator], tuple[Tensor, Any]],
+    loss: Callable[[Tensor, Any], Tensor],
+    score: Callable[[nn.Module], float],
+    plan: Plan,
+    ctx: TrialContext,
+) -> None:
+    """Train in place; leaves the net in evaluation mode with its best running mean.
+
+    n: training pictures.  batch(rows, rng): pictures and targets.  loss(pictures, targets): scalar, of the net in training
+    mode.  score(net): validation score, higher is better.  Raises Diverged, or TrialStopped when there is no time at all.
+    """
+    left = ctx.seconds_left()
+    if left <= 0:
+        raise TrialStopped
+    began = time.monotonic()
+    allowed = (left if left < SHORT else max(SHORT, SHARE * left)) * (1.0 - RESERVE)
+    rng = np.random.default_rng(ctx.seed)
+    epochs = max(1, min(plan.epochs, ctx.max_steps))
+    size = max(2, min(plan.batch, n))
+    per_epoch = max(1, n // size)
+    trainable = [p for p in net.parameters() if p.requires_grad]
+    optimizer = torch_optimizer(plan.rule, trainable)
+    mean = _Mean(net)
+    best_score, best, told, judged = -math.inf, mean.state(), 0.0, 0.0
+    for epoch in range(epochs):
+        order = rng.permutation(n)
+        for i in range(per_epoch):
+            progress = max((epoch + i / per_epoch) / epochs, (time.monotonic() - began + judged) / allowed)
+            for group in optimizer.param_groups:
+                group["lr"] = plan.rule.learning_rate * float(factors(plan.schedule, np.array(min(1.0, progress))))
+            rows = np.sort(order[i * size : (i + 1) * size])
+            _step(net, loss(*batch(rows, rng)), optimizer, trainable, plan, epoch)
+            mean.update(net)
+            if progress >= 1.0 or ctx.seconds_left() <= 0:
+                break
+        progress = max((epoch + 1) / epochs, (time.monotonic() - began + judged) / allowed)
+        if progress < min(1.0, told + 1.0 / REPORTS) and epoch + 1 < epochs:
+            continue
+        told, before = progress, time.monotonic()
+        value = mean.judged(net, score)
+        judged = time.monotonic() - before
+        if value >= best_score:
+            best_score, best = value, mean.state()
+        try:
+            ctx.report(epoch + 1, value)
+        except TrialStopped:
+            break
+        if progress >= 1.0 or ctx.seconds_left() < 2 * judged:
+            break
+    net.load_state_dict(best)
+    net.eval()
+
+
+class _Mean:
+    """The running mean of a net's weights and of its norms' statistics."""
+
+    def __init__(self, net: nn.Module) -> None:
+        self.values = {k: v.detach().clone() for k, v in net.state_dict().items()}
+        self.steps = 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        self.steps += 1
+        keep = min(AVERAGED, (self.steps - 1) / (self.steps + 9))
+        now = net.state_dict()
+        floats = [k for k, v in self.values.items() if v.is_floating_point()]
+        torch._foreach_lerp_([self.values[k] for k in floats], [now[k] for k in floats], 1.0 - keep)
+
+    def state(self) -> dict[str, Tensor]:
+        return {k: v.clone() for k, v in self.values.items()}
+
+    def judged(self, net: nn.Module, score: Callable[[nn.Module], float]) -> float:
+        own = {k: v.detach().clone() for k, v in net.state_dict().items()}
+        net.load_state_dict(self.values)
+        net.eval()
+        with torch.inference_mode():
+            value = score(net)
+        net.load_state_dict(own)
+        net.train()
+        if not math.isfinite(value):
+            raise Diverged("the validation score is not a number; a smaller learning rate is the usual cure")
+        return value
+
+
+def _step(
+    net: nn.Module,
+    value: Tensor,
+    optimizer: torch.optim.Optimizer,
+    trainable: list[nn.Parameter],
+    plan: Plan,
+    epoch: int,
+) -> None:
+    if not bool(torch.isfinite(value.detach())):
+        raise Diverged(
+            f"training became NaN or infinite in epoch {epoch + 1} with optimizer {plan.rule.name!r} and learning rate "
+            f"{plan.rule.learning_rate:.3g}; a smaller learning rate is the usual cure"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    nn.utils.clip_grad_norm_(trainable, CLIP)
+    optimizer.step()
+
+
+def channels_first(x: np.ndarray, shrink: int) -> Tensor:
+    """uint8 (n, side, side, 3) -> uint8 (n, 3, side / shrink, side / shrink), means of squares."""
+    parts = []
+    for i in range(0, len(x), 64):
+        part = torch.from_numpy(np.ascontiguousarray(x[i : i + 64])).permute(0, 3, 1, 2)
+        if shrink > 1:
+            part = nn.functional.avg_pool2d(part.float(), shrink, shrink).round().to(torch.uint8)
+        parts.append(part.contiguous())
+    return torch.cat(parts) if parts else torch.zeros((0, 3, 1, 1), dtype=torch.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class MapsPredictor:
+    """A trained net: pictures to its answer, one row each."""
+
+    net: PictureMaps
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """x: uint8 (n, side, side, 3) -> float32 (n, k)."""
+        return answers_of(self.net, x)
+
+    def to_onnx(self, x: str) -> Graph:
+        scope = Scope()
+        return scope.graph(self.net.emit(scope, x))
+
+
+def answers_of(net: PictureMaps, x: np.ndarray) -> np.ndarray:
+    """What a net in evaluation mode answers, float32 (n, k)."""
+    net.eval()
+    parts = []
+    with torch.inference_mode():
+        for i in range(0, max(1, len(x)), CHUNK):
+            part = torch.from_numpy(np.ascontiguousarray(x[i : i + CHUNK])).permute(0, 3, 1, 2).float()
+            parts.append(net(part).numpy())
+    return np.concatenate(parts)

@@ -198,7 +198,6 @@ def test_the_queue_is_told_by_priority_then_age(parts: Parts) -> None:
         ({"objective": {"metric": "rmse"}}, "/objective/metric", "validation_error"),
         ({"limits": {"time_seconds": None}}, "/limits", "validation_error"),
         ({"limits": {"time_seconds": -1}}, "/limits/time_seconds", "validation_error"),
-        ({"test_dataset_id": "ds_1"}, "/test_dataset_id", "validation_error"),
         ({"tags": {"a": [1]}}, "/tags", "validation_error"),
     ],
 )
@@ -211,6 +210,17 @@ def test_a_request_that_cannot_be_names_its_field(
     problem = refused.json()
     assert (refused.status_code, problem["code"]) == (422, code), problem
     assert problem["errors"][0]["pointer"].startswith(pointer)
+    assert api.get("/v1/jobs").json()["data"] == []
+
+
+@pytest.mark.parametrize("field", ["dataset_id", "validation_dataset_id", "test_dataset_id"])
+def test_a_dataset_that_is_not_there_is_named_by_its_field(parts: Parts, field: str) -> None:
+    api, services = parts
+    body = {"dataset_id": running.ready_dataset(api, services), "task": TARGET, field: "ds_1"}
+    refused = api.post("/v1/jobs", json=body)
+    problem = refused.json()
+    assert (refused.status_code, problem["code"]) == (404, "not_found"), problem
+    assert problem["errors"][0]["pointer"] == f"/{field}"
     assert api.get("/v1/jobs").json()["data"] == []
 
 

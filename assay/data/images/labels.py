@@ -9,11 +9,13 @@ from pathlib import PurePosixPath
 from typing import Any
 from xml.etree import ElementTree
 
-from assay.data.images.layout import Layout, split_in, split_named
+from assay.data.images.layout import PICTURE_FOLDERS, Layout, split_in, split_named
 from assay.data.images.members import Members
 from assay.data.images.notes import Notes
 from assay.data.images.outlines import box_of, decode_runs, outlines
 from assay.errors import DataError
+
+WHOLE = ("label", "class", "category", "category_name")  # fields of a COCO image that tell the class of the whole
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,23 @@ def said_of(layout: Layout, members: Members, notes: Notes) -> dict[str, Said]:
     if layout.format == "voc":
         return _voc(layout, members, notes)
     if layout.format == "masks":
-        sets = _sets(layout, members)
-        return {n: Said(split=sets.get(PurePosixPath(n).stem) or split_in(PurePosixPath(n).parts[:-1]))
+        sets, folders = _sets(layout, members), _classes(layout.pictures)
+        return {n: Said(folders.get(n), sets.get(PurePosixPath(n).stem) or split_in(PurePosixPath(n).parts[:-1]))
                 for n in layout.pictures}  # fmt: skip
     return _folders(layout.pictures, notes)
+
+
+def _classes(pictures: Sequence[str]) -> dict[str, str]:
+    """The classes that folders of pictures with masks name: those below or above `images`, if there are several."""
+    bare = {
+        n: "/".join(p for p in PurePosixPath(n).parts if p.lower() not in PICTURE_FOLDERS and not split_named(p))
+        for n in pictures
+    }
+    folders = {n: PurePosixPath(b).parts[:-1] for n, b in bare.items()}
+    shared = _shared([f for f in folders.values() if f])
+    found = {n: f[shared] for n, f in folders.items() if len(f) > shared}
+    several = len(set(found.values())) > 1 and 2 * len(found) > len(pictures)
+    return found if several else {}
 
 
 # -- a folder for every class -----------------------------------------------------------------------------------------
@@ -115,6 +130,7 @@ def _coco_document(
         raise DataError(f"{file}: {document!r} declares no categories", file=file)
     names: dict[Any, str] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
+    whole: dict[str, str] = {}  # classes of pictures as a whole
     for entry in content["images"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
             notes.add("bad_annotation", document, "an image without id or file_name")
@@ -125,6 +141,10 @@ def _coco_document(
             continue
         names[_key(entry["id"])] = name
         sizes[name] = _size(entry)
+        label = next((entry[k] for k in WHOLE if entry.get(k) not in (None, "")), None)
+        label = categories.get(_key(entry.get("category_id"))) if label is None else label
+        if isinstance(label, (str, int, float)):
+            whole[name] = str(label)
     things: dict[str, list[Thing]] = {n: list(before[n].things or ()) if n in before else [] for n in sizes}
     for annotation in content["annotations"]:
         if not isinstance(annotation, dict):
@@ -138,13 +158,17 @@ def _coco_document(
         if label is None:
             notes.add("unknown_category", name, f"category_id {str(annotation.get('category_id'))[:40]}")
             continue
+        if not annotation.get("bbox") and not annotation.get("segmentation"):
+            whole.setdefault(name, label)
+            continue
         thing = _coco_thing(annotation, label)
         if thing is None:
             notes.add("bad_annotation", name, f"annotation {str(annotation.get('id'))[:40]}")
         else:
             things[name].append(thing)
     return {
-        n: Said(None, split or split_in(PurePosixPath(n).parts[:-1]), tuple(t), sizes[n]) for n, t in things.items()
+        n: Said(whole.get(n), split or split_in(PurePosixPath(n).parts[:-1]), tuple(t), sizes[n])
+        for n, t in things.items()
     }
 
 

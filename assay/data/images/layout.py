@@ -20,15 +20,17 @@ MASK_FOLDERS = frozenset(
     {"masks", "mask", "segmentationclass", "segmentationclasspng", "labels", "gt", "segmentation", "groundtruth",
      "ground_truth", "annotations", "labelids", "seg"}
 )  # fmt: skip
+PICTURE_FOLDERS = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "data"})
 OTHER_MASKS = frozenset({"segmentationobject", "segmentationobjectpng", "segmentationclassvisualization",
                          "segmentationobjectvisualization"})  # fmt: skip
+_BESIDE = re.compile(r"(.+?)[ _-](mask|seg|gt|labelids)(?:[ _-]?\d+)?", re.IGNORECASE)  # `1_mask.png` is of `1.png`
 _SPLIT = re.compile(r"(train|training|trn|val|valid|validation|dev|test|testing)(?:[_-]?(?:set|\d{4}))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
     """format: imagefolder, coco, voc or masks.  documents: COCO files by name; notes: VOC's XML files; masks: names of
-    class masks by the name of their picture."""
+    class masks by the name of their picture; tables: names of csv files, which may tell of the pictures."""
 
     format: str
     pictures: tuple[str, ...]
@@ -39,6 +41,7 @@ class Layout:
     unmatched: tuple[str, ...] = ()
     class_files: tuple[str, ...] = ()
     split_files: tuple[str, ...] = ()  # VOC's ImageSets
+    tables: tuple[str, ...] = ()
 
 
 def is_picture(name: str) -> bool:
@@ -71,15 +74,16 @@ def layout_of(members: Members) -> Layout:
     documents = _documents(members, rest)
     notes = tuple(n for n in rest if n.lower().endswith(".xml") and b"<annotation" in members.read(n)[:2000])
     masks, unmatched, plain = _masks(pictures)
-    used = {*documents, *notes}
+    tables = tuple(n for n in rest if n.lower().endswith((".csv", ".tsv")))
+    used = {*documents, *notes, *tables}
     ignored = tuple(n for n in rest if n not in used) + members.skipped
     if documents:
-        return Layout("coco", tuple(plain), ignored, documents, (), {}, (), class_files)
+        return Layout("coco", tuple(plain), ignored, documents, (), {}, (), class_files, tables=tables)
     if notes:
-        return Layout("voc", tuple(plain), ignored, {}, notes, masks, unmatched, class_files, sets)
+        return Layout("voc", tuple(plain), ignored, {}, notes, masks, unmatched, class_files, sets, tables)
     if masks:
-        return Layout("masks", tuple(plain), ignored, {}, (), masks, unmatched, class_files, sets)
-    return Layout("imagefolder", tuple(pictures), ignored, class_files=class_files)
+        return Layout("masks", tuple(plain), ignored, {}, (), masks, unmatched, class_files, sets, tables)
+    return Layout("imagefolder", tuple(pictures), ignored, class_files=class_files, tables=tables)
 
 
 def _documents(members: Members, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
@@ -109,18 +113,19 @@ def _documents(members: Members, names: Iterable[str]) -> dict[str, Mapping[str,
 def _masks(pictures: list[str]) -> tuple[dict[str, str], tuple[str, ...], list[str]]:
     """(mask by picture, masks without a picture, the pictures that are no masks).
 
-    A mask is a PNG (or TIFF, BMP, GIF) in a folder that says so, beside a folder with pictures of the same names; if
-    hardly any name matches, the folders are something else.
+    A mask is a PNG (or TIFF, BMP, GIF) in a folder that says so, beside a folder with pictures of the same names, or one
+    that is called as a picture of its folder with `_mask` behind; if hardly any name matches, they are something else.
     """
     inside: list[str] = []
     other: list[str] = []
     plain: list[str] = []
+    here = {(PurePosixPath(n).parent, _stem(n)) for n in pictures}
     for name in pictures:
         folders = {p.lower() for p in PurePosixPath(name).parent.parts}
         lossless = not name.lower().endswith((".jpg", ".jpeg", ".jfif", ".webp"))
         if folders & OTHER_MASKS:
             other.append(name)
-        elif lossless and folders & MASK_FOLDERS:
+        elif lossless and (folders & MASK_FOLDERS or _is_beside(name, here)):
             inside.append(name)
         else:
             plain.append(name)
@@ -131,7 +136,7 @@ def _masks(pictures: list[str]) -> tuple[dict[str, str], tuple[str, ...], list[s
     unmatched: list[str] = []
     for name in inside:
         twins = by_stem.get(_stem(name)) or by_stem.get(
-            re.sub(r"[_-]?(mask|gt|seg|label|labelids)$", "", _stem(name)), []
+            re.sub(r"[ _-]?(mask|gt|seg|label|labelids)(?:[ _-]\d+)?$", "", _stem(name)), []
         )
         best = max(twins, key=lambda p: _alike(p, name), default=None)
         if best is None or best in masks:
@@ -148,11 +153,12 @@ def _stem(name: str) -> str:
 
 
 def _alike(a: str, b: str) -> int:
-    """How many folders two names share from the top, splits counting most."""
+    """How many folders two names share, splits counting most."""
     x, y = PurePosixPath(a).parent.parts, PurePosixPath(b).parent.parts
-    same = 0
-    for p, q in zip(x, y, strict=False):
-        if p != q:
-            break
-        same += 1
-    return same + 100 * (split_in(x) == split_in(y))
+    return len(set(x) & set(y)) + 100 * (split_in(x) == split_in(y))
+
+
+def _is_beside(name: str, here: set[tuple[PurePosixPath, str]]) -> bool:
+    """Whether it is called as another picture of its folder, with a word for masks behind."""
+    found = _BESIDE.fullmatch(_stem(name))
+    return found is not None and (PurePosixPath(name).parent, found[1]) in here

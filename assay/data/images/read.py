@@ -3,7 +3,8 @@
 Columns: `image` (the file), `path` (its name in the archive), and what the layout tells: `label` (folders), `boxes`
 (JSON text: [{"label", "box": [x, y, width, height], "polygons": [[x1, y1, ...]], "crowd"|"difficult": true}] in pixels of
 the stored picture; "[]" where there is nothing in it, missing where nothing is said), `mask` (a PNG of class numbers,
-255 for none) with `mask_classes` (JSON list of their names, the same in every row), `split` (train, val or test).
+255 for none) with `mask_classes` (JSON list of their names, the same in every row), `split` (train, val or test); and the
+columns of a csv that names the pictures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from assay.data.images.beside import LABEL, SPLIT, Beside, read_beside, splits_of
 from assay.data.images.labels import Said, Thing, said_of
 from assay.data.images.layout import Layout, is_picture, layout_of
 from assay.data.images.masks import code_of, encode, names_json
@@ -51,9 +53,11 @@ def read_images(path: Path, *, file: str, limits: ReadLimits = ReadLimits()) -> 
             notes.add("ignored_file", name)
         for name in layout.unmatched:
             notes.add("unmatched_mask", name)
-        table = _table(layout, members, notes, file)
+        beside = read_beside(layout, members, limits, notes) if layout.tables else None
+        table = _table(layout, members, notes, file, beside)
     kind = "detection" if layout.format in ("coco", "voc") else "images"
-    return Loaded(table, {}, notes.warnings(), Dialect(layout.format), kind)
+    formats = {} if beside is None else {n: f for n, f in beside.formats.items() if n in table.names}
+    return Loaded(table, formats, notes.warnings(), Dialect(layout.format), kind)
 
 
 def with_types(loaded: Loaded, overrides: Mapping[str, ColumnType] | None, file: str) -> Loaded:
@@ -67,7 +71,7 @@ def with_types(loaded: Loaded, overrides: Mapping[str, ColumnType] | None, file:
     return loaded
 
 
-def _table(layout: Layout, members: Members, notes: Notes, file: str) -> Table:
+def _table(layout: Layout, members: Members, notes: Notes, file: str, beside: Beside | None) -> Table:
     said = said_of(layout, members, notes)
     side = side_for(len(layout.pictures))
     code, masks = code_of(layout, members, notes) if layout.masks else (None, {})
@@ -107,17 +111,20 @@ def _table(layout: Layout, members: Members, notes: Notes, file: str) -> Table:
         "image": (Blobs.of(files), ColumnType.IMAGE),
         "path": (Words.of(names), ColumnType.ID),
     }
+    told = {} if beside is None else beside.columns(names)
     labels = [said[n].label for n in names]
-    if layout.format == "imagefolder" and any(labels):
-        columns["label"] = Words.of(labels), ColumnType.CATEGORY
+    if any(labels) and LABEL not in told:
+        columns[LABEL] = Words.of(labels), ColumnType.CATEGORY
     if any(b is not None for b in boxes):
         columns["boxes"] = Words.of(boxes), ColumnType.TEXT
     if code is not None:
         columns["mask"] = Blobs.of(mask_files), ColumnType.IMAGE
         columns["mask_classes"] = Words.of([names_json(code.names)] * len(names)), ColumnType.CONSTANT
-    splits = [said[n].split for n in names]
+    splits = splits_of(told[SPLIT][0]) if SPLIT in told else []
+    splits = splits if any(splits) else [said[n].split for n in names]
     if len({s for s in splits if s}) > 1:
-        columns["split"] = Words.of(splits), ColumnType.CATEGORY
+        columns[SPLIT] = Words.of(splits), ColumnType.CATEGORY
+    columns |= {n: c for n, c in told.items() if n != SPLIT}
     return Table({n: c for n, (c, _) in columns.items()}, {n: t for n, (_, t) in columns.items()})
 
 

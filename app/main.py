@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         if settings.embedded:
             await run_in_threadpool(forget_unfinished, services.engine)
         keeping = asyncio.create_task(_housekeeping(services))
-        warming = asyncio.create_task(run_in_threadpool(_warm))  # so that the first job is not the one that waits
+        warming = asyncio.create_task(run_in_threadpool(_warm, services))  # so that the first job need not wait
         try:
             yield
         finally:
@@ -135,12 +136,19 @@ async def _housekeeping(services: Services) -> None:
             log.exception("housekeeping failed; it is tried again in %d s", HOUSEKEEPING)
 
 
-def _warm() -> None:
-    """Import what creating a job needs: every family, with its space."""
+def _warm(services: Services) -> None:
+    """Import what creating a job and the first prediction need: every family with its space and cost, the runtime."""
     from app.catalog import service as catalog
+    from assay.families import Shape, discover
 
-    catalog.families()
-    catalog.tasks()
+    try:
+        catalog.families()
+        catalog.tasks()
+        for family in discover().values():
+            family.cost(family.Config(), Shape(1_000, 10, 2))
+        importlib.import_module("onnxruntime")
+    finally:
+        services.warmed.set()
 
 
 def _tidy(services: Services) -> None:

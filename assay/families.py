@@ -188,6 +188,18 @@ class FoldsFamily(Family, Protocol):
     def fit_folds(self, config: Any, folds: Sequence[Split], ctx: TrialContext) -> list[Predictor]: ...
 
 
+@runtime_checkable
+class WholeFamily(Family, Protocol):
+    """A family whose `fit` can also train without a validation part, for the fit on all rows (ADR 6).
+
+    There data.x_valid is empty and ctx.max_steps is what the folds found best: all of it is trained, and nothing is
+    chosen by validation.  A family with steps tells in `best_step` of its predictors how many it kept.  A FoldsFamily
+    gets such a split beside the folds and keeps for it the epoch where the mean over the folds was best.
+    """
+
+    fits_whole: ClassVar[bool]
+
+
 def space_of(family: Family) -> Space:
     return Space.of(family.Config)
 

@@ -34,12 +34,17 @@ class Objective:
 
 @dataclass(frozen=True)
 class Validation:
-    """folds None: chosen by the number of rows."""
+    """folds None: chosen by the number of rows.
+
+    refit: after its folds, a configuration is also trained on all rows, the test part's among them, and answers with
+    both; what is measured is measured on the folds' models alone.
+    """
 
     method: str = "auto"
     folds: int | None = None
     test_fraction: float = 0.1
     seed: int = 0
+    refit: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,7 @@ class Resolved:
     group_column: str | None = None
     time_column: str | None = None
     weight_column: str | None = None
+    refit: bool = True
     because: tuple[str, ...] = ()  # every choice made for the user, in words
     options: Mapping[str, Any] = field(default_factory=dict)  # what one kind of task decides besides, JSON-able
 
@@ -162,7 +168,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
     tasks = discover()
     if spec.task.type not in tasks:
         raise SpecError(f"{spec.task.type!r} is not a task type here; known: {', '.join(tasks)}", pointer="/task/type")
-    return _with_optimizers(spec, tasks[spec.task.type].resolve(spec, profile))
+    return _with_optimizers(spec, replace(tasks[spec.task.type].resolve(spec, profile), refit=spec.validation.refit))
 
 
 def _with_optimizers(spec: JobSpec, resolved: Resolved) -> Resolved:

@@ -31,6 +31,9 @@ def ready(services: Services) -> dict[str, Any]:
     """Raises DatabaseUnavailable or capacity_unavailable, which answer 503."""
     with transaction(services.engine, read_only=True) as connection:
         rows.alive(connection)
+    if not services.warmed.is_set():
+        text = "the API is still importing what jobs need; try again in a moment"
+        raise ApiError("capacity_unavailable", text, headers={"Retry-After": "1"})
     checks = {"database": "ok"}
     if services.settings.embedded and "none" not in services.settings.lanes:
         if not services.store.workers():

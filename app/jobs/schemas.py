@@ -38,6 +38,13 @@ class ValidationPost(Body):
     folds: Annotated[int, Field(ge=2, le=50)] | None = None
     test_fraction: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    refit: Annotated[
+        bool,
+        Field(
+            description="Train every configuration on all rows too, after it was measured without the test part, and let "
+            "the delivered model answer with both."
+        ),
+    ] = True
 
 
 class LimitsPost(Body):

@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from assay.families import Shape
+from assay.families import Shape, WholeFamily
 from assay.families import discover as families
 from assay.search.trial import Facts, Trial
 from assay.space import Value, build
@@ -33,7 +33,8 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
         found = families().get(family)
         if found is None:
             return overhead
-        return overhead + float(found.cost(build(found.Config, dict(config)), shape).seconds) * facts.n_folds
+        fits = facts.n_folds + isinstance(found, WholeFamily)
+        return overhead + float(found.cost(build(found.Config, dict(config)), shape).seconds) * fits
 
     seen: dict[str, list[tuple[float, float]]] = {}
     for t in trials:

@@ -23,7 +23,7 @@ import pytest
 
 from assay.data.prepare import Recipe
 from assay.errors import TimedOut, TrialError, TrialStopped
-from assay.families import Cost, Family, FoldsFamily, Predictor, Shape, Split, space_of
+from assay.families import Cost, Family, FoldsFamily, Predictor, Shape, Split, WholeFamily, space_of
 from assay.model.graph import Graph, Port, encode, flatten, unflatten
 from assay.space import Space, build
 from assay.testing.context import ToyContext
@@ -113,6 +113,23 @@ class FamilySuite:
             answer = run_graph(predictor.to_onnx("x"), split.x_valid)
             np.testing.assert_allclose(answer, prediction, TOLERANCE, TOLERANCE, err_msg=str(config))
         assert failed <= RANDOM_CONFIGS // 2, f"{failed} of {RANDOM_CONFIGS} random configurations failed"
+
+    def test_all_rows_train_without_a_validation_part(self, family: Family) -> None:
+        if not isinstance(family, WholeFamily):
+            pytest.skip("not a family that trains without a validation part")
+        config, steps = family.Config(), min(family.steps(family.Config()), LEAST_STEPS)
+        for toy in self.toys(family):
+            split = toy.split(family.recipe(config))
+            whole = dataclasses.replace(split, x_valid=split.x[:0], y_valid=split.y[:0], weight_valid=None)
+            if isinstance(family, FoldsFamily):
+                _, predictor = family.fit_folds(config, [split, whole], ToyContext(max_steps=steps))
+            else:
+                predictor = family.fit(config, whole, ToyContext(max_steps=steps))
+                assert getattr(predictor, "best_step", steps) == steps, "without validation rows every step is kept"
+            prediction = self.checked(predictor, split, split.x_valid)
+            np.testing.assert_allclose(
+                run_graph(predictor.to_onnx("x"), split.x_valid), prediction, TOLERANCE, TOLERANCE
+            )
 
     def test_one_row_predicts_as_in_a_batch(self, family: Family) -> None:
         for _, split, predictor in self.fitted(family):

@@ -10,14 +10,14 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from assay.errors import Diverged, TimedOut, TrialStopped
-from assay.families import Family, FoldsFamily, Predictor, Prepares, Split, Wish
+from assay.families import Family, FoldsFamily, Predictor, Prepares, Split, WholeFamily, Wish
 from assay.metrics import all_values
 from assay.model import checkpoint
 from assay.model.compose import FoldModel, member_graph
@@ -26,6 +26,9 @@ from assay.tasks._problem import Problem
 
 ASKING_SHARE = 0.08  # of a fold's time kept for predicting and for the graph, until it is known what that takes
 CACHE_BYTES = 1 << 30  # of prepared matrices kept in one process
+WHOLE = -1  # the "fold" of all rows, without a validation part
+WHOLE_STEPS = 1.05  # steps of the fit on all rows, of those that the folds found best: more rows bear a few more
+WHOLE_SHARE = 0.5  # of the member's answer that comes from the fit on all rows (ADR 6 has what it brings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,14 +121,12 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     config = build(request.family.Config, request.config)
     recipe = request.family.recipe(config)
     steps = request.family.steps(config)
-    if isinstance(request.family, FoldsFamily):
-        fitted = _all_folds(matrices, request, config, recipe, steps, started)
-    else:
-        fitted = _fold_by_fold(matrices, request, config, recipe, steps, started)
+    train = _all_folds if isinstance(request.family, FoldsFamily) else _fold_by_fold
+    fitted, whole = train(matrices, request, config, recipe, steps, started)
     scores = [f.score for f in fitted]
     if not all(math.isfinite(s) for s in scores):
         raise Diverged(f"the score is not a number: {scores}")
-    return _finish(problem, request, fitted, started)
+    return _finish(problem, request, fitted, whole, started)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +141,27 @@ class Fitted:
     ms_per_row: float
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """The model of all rows, the test part's among them, and its answers to the gate's rows.
+
+    It is never asked for the test part: what is reported there is what the folds' models say, who have not seen it.
+    """
+
+    model: FoldModel
+    gate: np.ndarray
+
+
+def _wants_whole(problem: Problem, family: Family) -> bool:
+    """Rows that the user set apart stay apart."""
+    return problem.resolved.refit and problem.resolved.options.get("parts") is None and isinstance(family, WholeFamily)
+
+
 def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
-    train, valid = problem.folds.pairs[fold]
+    if fold == WHOLE:
+        train, valid = np.arange(len(problem.y)), np.arange(0)
+    else:
+        train, valid = problem.folds.pairs[fold]
     y, y_valid = problem.y[train], problem.y[valid]
     mean: float | np.ndarray = 0.0
     std: float | np.ndarray = 1.0
@@ -153,7 +173,11 @@ def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
         y, y_valid = (y - mean) / std, (y_valid - mean) / std
     weight = None if problem.weight is None else problem.weight[train]
     preparation, x = recipe.fit(
-        problem.features.take(train), y, problem.target, seed=problem.resolved.seed + fold, weight=weight
+        problem.features.take(train),
+        y,
+        problem.target,
+        seed=problem.resolved.seed + (len(problem.folds) if fold == WHOLE else fold),
+        weight=weight,
     )
     split = Split(
         x=x,
@@ -162,7 +186,7 @@ def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
         y_valid=y_valid,
         target=problem.target,
         weight=weight,
-        weight_valid=None if problem.weight is None else problem.weight[valid],
+        weight_valid=None if problem.weight is None or fold == WHOLE else problem.weight[valid],
         groups=preparation.groups,
     )
     return Prepared(preparation, split, mean, std)
@@ -184,9 +208,10 @@ def _context(request: Request, fold: int, steps: int, deadline: float) -> FitCon
 
 def _fold_by_fold(
     matrices: Matrices, request: Request, config: Any, recipe: Wish, steps: int, started: float
-) -> list[Fitted]:
+) -> tuple[list[Fitted], Whole | None]:
     problem = matrices.problem
     k = len(problem.folds)
+    more = _rows_of_folds(problem) if _wants_whole(problem, request.family) else 0.0  # folds' worth of the last fit
     fitted: list[Fitted] = []
     asking = 0.0  # seconds that a fold took after its fit: predicting and becoming a graph
     for i in range(k):
@@ -195,7 +220,7 @@ def _fold_by_fold(
         left = started + request.seconds - time.monotonic()
         if left <= 0:
             raise TimedOut(f"{i} of {k} folds were trained within {request.seconds:.1f} s")
-        share = left / (k - i)
+        share = left / (k - i + more)
         if math.isfinite(share):
             share -= min(0.5 * share, 1.2 * asking if i else ASKING_SHARE * share)
         predictor = request.family.fit(config, p.split, _context(request, i, steps, time.monotonic() + share))
@@ -203,21 +228,48 @@ def _fold_by_fold(
         fitted.append(_fitted(problem, i, p, predictor))
         asking = max(asking, time.monotonic() - began)
         request.tell((i + 1) * steps, float(np.mean([f.score for f in fitted])))
-    return fitted
+    if not more:
+        return fitted, None
+    left = started + request.seconds - time.monotonic()
+    spent = (time.monotonic() - started) / k
+    if left < 1.3 * more * spent:  # cut short it would be worse than none
+        return fitted, None
+    found = [getattr(f.model.predictor, "best_step", steps) for f in fitted]
+    wanted = min(steps, max(1, round(WHOLE_STEPS * float(np.mean(found)))))
+    p = matrices.get(recipe, WHOLE)
+    deadline = time.monotonic() + left - min(0.5 * left, 1.2 * asking)
+    context = replace(_context(request, k, steps, deadline), max_steps=wanted)
+    predictor = request.family.fit(config, p.split, context)
+    in_time = getattr(predictor, "best_step", wanted) >= wanted
+    return fitted, _whole(problem, fitted, p, predictor) if in_time else None
+
+
+def _rows_of_folds(problem: Problem) -> float:
+    """All rows in units of a fold's training rows."""
+    return len(problem.y) / max(1, len(problem.folds.pairs[-1][0]))
 
 
 def _all_folds(
     matrices: Matrices, request: Request, config: Any, recipe: Wish, steps: int, started: float
-) -> list[Fitted]:
+) -> tuple[list[Fitted], Whole | None]:
     assert isinstance(request.family, FoldsFamily)
     problem = matrices.problem
-    prepared = [matrices.get(recipe, i) for i in range(len(problem.folds))]
+    k = len(problem.folds)
+    with_whole = _wants_whole(problem, request.family)
+    prepared = [matrices.get(recipe, i) for i in (*range(k), *([WHOLE] if with_whole else []))]
     left = started + request.seconds - time.monotonic()
     context = _context(request, 0, steps, time.monotonic() + (1.0 - ASKING_SHARE) * left)
     predictors = request.family.fit_folds(config, [p.split for p in prepared], context)
-    fitted = [_fitted(problem, i, p, f) for i, (p, f) in enumerate(zip(prepared, predictors, strict=True))]
-    request.tell(len(prepared) * steps, float(np.mean([f.score for f in fitted])))
-    return fitted
+    fitted = [_fitted(problem, i, p, f) for i, (p, f) in enumerate(zip(prepared[:k], predictors[:k], strict=True))]
+    request.tell(k * steps, float(np.mean([f.score for f in fitted])))
+    return fitted, _whole(problem, fitted, prepared[k], predictors[k]) if with_whole else None
+
+
+def _whole(problem: Problem, fitted: Sequence[Fitted], p: Prepared, predictor: Predictor) -> Whole:
+    """Beside the delivered folds' models, with WHOLE_SHARE of the answer."""
+    weight = len(_delivered(problem)) * WHOLE_SHARE / (1.0 - WHOLE_SHARE)
+    model = FoldModel(p.preparation, predictor, p.y_mean, p.y_std, weight)
+    return Whole(model, _predict(predictor, p, p.preparation.transform(problem.gate)))
 
 
 def _fitted(problem: Problem, fold: int, p: Prepared, predictor: Predictor) -> Fitted:
@@ -254,7 +306,9 @@ def _predict(predictor: Predictor, p: Prepared, x: np.ndarray) -> np.ndarray:
     return raw * p.y_std + p.y_mean
 
 
-def _finish(problem: Problem, request: Request, fitted: Sequence[Fitted], started: float) -> Evaluation:
+def _finish(
+    problem: Problem, request: Request, fitted: Sequence[Fitted], whole: Whole | None, started: float
+) -> Evaluation:
     k = problem.target.n_outputs
     oof = np.full((len(problem.y), k), np.nan)
     for (_, valid), f in zip(problem.folds.pairs, fitted, strict=True):
@@ -263,8 +317,11 @@ def _finish(problem: Problem, request: Request, fitted: Sequence[Fitted], starte
     used = [f for f in fitted if f.gate is not None]
     arrays = {"oof": oof.astype(np.float32 if not problem.target.is_regression else np.float64)}
     arrays["test"] = np.mean([f.test for f in used if f.test is not None], axis=0)
-    arrays["gate"] = np.mean([f.gate for f in used if f.gate is not None], axis=0)
-    graph = member_graph([f.model for f in used])
+    models, gates = [f.model for f in used], [f.gate for f in used if f.gate is not None]
+    if whole is not None:
+        models, gates = [*models, whole.model], [*gates, whole.gate]
+    arrays["gate"] = np.average(gates, axis=0, weights=[m.weight for m in models])
+    graph = member_graph(models)
     checkpoint.save(request.path, graph, arrays, {**request.info, "family": request.family.name})
     weight = None if problem.weight is None else problem.weight[covered]
     scores = [f.score for f in fitted]
@@ -274,6 +331,6 @@ def _finish(problem: Problem, request: Request, fitted: Sequence[Fitted], starte
         fold_scores=tuple(float(s) for s in scores),
         metrics=all_values(problem.resolved.kind, problem.y[covered], oof[covered], weight),
         seconds=time.monotonic() - started,
-        predict_ms_per_row=float(np.mean([f.ms_per_row for f in fitted])) * len(used),
+        predict_ms_per_row=float(np.mean([f.ms_per_row for f in fitted])) * len(models),
         size_bytes=request.path.stat().st_size,
     )

@@ -44,6 +44,7 @@ def train_folds(
     Reports, after every epoch, minus the mean over folds of the best validation loss so far (log-loss, or squared error
     of the scaled target): higher is better, comparable within a family, not between tasks.  Raises Diverged when the
     loss of any fold becomes NaN or infinite: such a configuration cannot be trusted on the others either.
+    A split without validation rows gets the epoch where the mean over the folds was best.
     """
     target = folds[0].target
     tables = [_table(fold, plan.bound) for fold in folds]
@@ -59,7 +60,7 @@ def train_folds(
                 f"the validation loss became NaN or infinite in epoch {epoch} (fold {wild} of {len(folds)}) with "
                 f"{plan.describe}; a smaller learning rate is the usual cure"
             )
-        ctx.report(epoch, -float(losses.mean()))
+        ctx.report(epoch, -float(losses.mean()) if len(losses) else float("nan"))
 
     trained = train(
         lambda d: plan.net(d, target.n_outputs),
@@ -84,7 +85,7 @@ class NetPredictor:
         self._params = {name: a.astype(np.float32) for name, a in trained.params.items()}
 
     @property
-    def best_epoch(self) -> int:
+    def best_step(self) -> int:
         """The epoch the parameters are from, 1-based."""
         return self._trained.epoch
 

@@ -4,6 +4,9 @@ All parameters lie in one (K, P) buffer, a row per member; every layer is a batc
 elementwise work over whole rows (`optim`), and snapshots and early stopping are row copies.  Every member has its own
 rows and columns (`feed`), optimizer, loss, dropout, schedules and patience.
 
+A member whose table has no validation rows follows the others: its snapshot is of the epoch where the mean of their losses
+was best, and it leaves with the last of them.
+
 A member trained in a population gets, bit for bit on one machine's CPU, what it gets alone, as long as its table is as
 wide as the population's widest: its row order and dropout depend on seed, epoch and step only, and no operation mixes
 rows.  (A wider population pads with zero columns: the same numbers in exact arithmetic.)  On CPU this is worth a factor
@@ -88,9 +91,9 @@ def train(
 ) -> list[Trained]:
     """Train all members and answer in their order.
 
-    net: the architecture for a number of columns.  on_epoch(epoch, losses) gets every member's best validation loss so
-    far, NaN for one that diverged; it may raise TrialStopped, which ends training with the best snapshots.  Training
-    also ends before `seconds_left` runs out, and shortens its schedules as soon as it sees that the time will not do.
+    net: the architecture for a number of columns.  on_epoch(epoch, losses) gets the best validation loss so far of every
+    member that has validation rows, NaN for one that diverged; it may raise TrialStopped, which ends training with the
+    best snapshots.  Training also ends before `seconds_left` runs out, and shortens its schedules as soon as it sees that the time will not do.
     resume: states of an earlier call with the same tables; the result is that of one uninterrupted run.
     """
     torch.set_num_threads(plan.threads)
@@ -125,6 +128,8 @@ class _Population:
         resume: Sequence[State] | None,
     ) -> None:
         self.plan, self.all = plan, tuple(members)
+        self.follows = np.array([len(tables[m.table].y_valid) == 0 for m in members])
+        self.last_loss = np.full(len(members), np.inf)
         self.feed = Feed(tables, plan.n_classes, plan.batch, plan.device, plan.dtype)
         self.net, self.widths = net(self.feed.d), [t.x.shape[1] for t in tables]
         self.net_of = net
@@ -193,6 +198,12 @@ class _Population:
         losses = self._validation_losses().double().cpu().numpy()
         self.eval_seconds = time.monotonic() - began
         ids = np.array(self.ids)
+        led = ~self.follows[ids]
+        self.last_loss[ids[led]] = losses[led]
+        if not led.all():
+            led_to = self.last_loss[~self.follows].mean() if (~self.follows).any() else -float(epoch)
+            sound = torch.isfinite(self.p).all(1).cpu().numpy()[~led]
+            losses[~led] = np.where(sound, led_to, np.nan)
         finite = np.isfinite(losses)
         better = finite & (losses < self.best_loss[ids])
         rows = np.flatnonzero(better)
@@ -203,11 +214,14 @@ class _Population:
         self.epochs[ids] = epoch
         self.diverged[ids] = ~finite
         patience = np.array([self.all[i].patience for i in self.ids])
-        self._compact(list(finite & (self.since[ids] < patience)))
+        stays = finite & np.where(led, self.since[ids] < patience, True)
+        if (~self.follows).any() and not (stays & led).any():
+            stays[:] = False
+        self._compact(list(stays))
 
     def losses(self) -> np.ndarray:
-        """Best validation loss of every member so far, NaN where it diverged, (K,)."""
-        return np.where(self.diverged, np.nan, self.best_loss)
+        """Best validation loss of every member with validation rows so far, NaN where it diverged."""
+        return np.asarray(np.where(self.diverged, np.nan, self.best_loss)[~self.follows])
 
     def results(self) -> list[Trained]:
         self._keep(self.ids, torch.arange(len(self.ids)))

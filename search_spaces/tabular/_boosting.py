@@ -40,10 +40,15 @@ class Course:
     notable_loss: float = np.inf
     began: float = field(default_factory=time.monotonic)
 
-    def after(self, loss: float) -> bool:
-        """Take in the validation loss of the next round.  False: stop here and keep `best_round` rounds."""
+    def after(self, loss: float | None) -> bool:
+        """Take in the validation loss of the next round.  False: stop here and keep `best_round` rounds.
+
+        None: there are no validation rows, and every round is kept.
+        """
         self.rounds += 1
-        if loss < self.best_loss or self.best_round == 0:
+        if loss is None:
+            self.best_round = self.notable_round = self.rounds
+        elif loss < self.best_loss or self.best_round == 0:
             self.best_loss, self.best_round = loss, self.rounds
         if self.best_loss < self.notable_loss * (1.0 - NOTABLE) or self.rounds == 1:
             self.notable_loss, self.notable_round = self.best_loss, self.rounds
@@ -76,6 +81,7 @@ class BoostedPredictor:
     raw: Callable[[np.ndarray], np.ndarray]
     forest: Callable[[], Forest]
     classes: Classes | None
+    best_step: int = 0  # rounds kept
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(x, dtype=np.float32)

@@ -29,6 +29,10 @@ class TreesPredictor:
     values: tuple[np.ndarray, ...]
     classes: Classes | None
 
+    @property
+    def best_step(self) -> int:
+        return len(self.trees)
+
     def predict(self, x: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(x, dtype=np.float32)
         total = np.zeros((len(rows), self.values[0].shape[1]))
@@ -106,7 +110,8 @@ def grow(
         summed += TreesPredictor(trees[start:], new, classes).predict(data.x_valid) * (len(trees) - start)
         took = time.monotonic() - began
         try:
-            ctx.report(count, -loss(data.target, summed / count, data.y_valid, data.weight_valid))
+            judged = loss(data.target, summed / count, data.y_valid, data.weight_valid) if len(data.y_valid) else np.nan
+            ctx.report(count, -judged)
         except TrialStopped:
             break
         if ctx.seconds_left() < 1.5 * took:

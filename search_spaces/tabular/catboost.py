@@ -44,6 +44,7 @@ class CatBoost:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = CatBoostConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Prokhorenkova, Gusev, Vorobev, Dorogush, Gulin: CatBoost: unbiased boosting with categorical features. "
         "NeurIPS 2018"
@@ -93,7 +94,7 @@ class CatBoost:
                 model.predict(x, prediction_type="RawFormulaVal", ntree_end=best, thread_count=ctx.threads)
             )
 
-        return BoostedPredictor(raw, lambda: parse(_exported(model), best), classes)
+        return BoostedPredictor(raw, lambda: parse(_exported(model), best), classes, best)
 
 
 class _Callback:
@@ -104,8 +105,8 @@ class _Callback:
         self.loss = loss
 
     def after_iteration(self, info: Any) -> bool:
-        watched = info.metrics.get("validation") or info.metrics["learn"]
-        return self.course.after(float(watched[self.loss][-1]))
+        watched = info.metrics.get("validation")
+        return self.course.after(None if watched is None else float(watched[self.loss][-1]))
 
 
 def _settings(config: CatBoostConfig, loss: str, ctx: TrialContext) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class Family:
     lane: ClassVar[str] = "cpu"
     by_default: ClassVar[bool] = False  # dear on a core, and what it adds to the others is not measured yet
     Config: ClassVar[type] = CoFiBiConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Huang, Zhang, Zhang: FiBiNET: Combining Feature Importance and Bilinear Feature Interaction for Click-Through "
         "Rate Prediction. RecSys 2019"

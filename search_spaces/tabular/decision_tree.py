@@ -33,6 +33,7 @@ class DecisionTree:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = DecisionTreeConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = "Breiman, Friedman, Olshen, Stone: Classification and Regression Trees. Wadsworth, 1984"
 
     def recipe(self, config: DecisionTreeConfig) -> Recipe:

@@ -33,6 +33,7 @@ class ExtraTrees:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = ExtraTreesConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = "Geurts, Ernst, Wehenkel: Extremely randomized trees. Machine Learning 63, 2006"
 
     def recipe(self, config: ExtraTreesConfig) -> Recipe:

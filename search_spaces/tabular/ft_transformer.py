@@ -53,6 +53,7 @@ class Family:
     lane: ClassVar[str] = "cpu"
     by_default: ClassVar[bool] = False  # dear on a core, and what it adds to the others is not measured yet
     Config: ClassVar[type] = FtTransformerConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Gorishniy, Rubachev, Khrulkov, Babenko: Revisiting Deep Learning Models for Tabular Data. NeurIPS 2021"
     )

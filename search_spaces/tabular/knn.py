@@ -101,6 +101,7 @@ class Knn:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = KnnConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Cover, Hart: Nearest Neighbor Pattern Classification. IEEE Transactions on Information Theory 13, 1967; "
         "Dudani: The Distance-Weighted k-Nearest-Neighbor Rule. IEEE Transactions on Systems, Man, and Cybernetics 6, "

@@ -43,6 +43,7 @@ class LightGBM:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = LightGBMConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Ke, Meng, Finley, Wang, Chen, Ma, Ye, Liu: LightGBM: A Highly Efficient Gradient Boosting Decision Tree. "
         "NIPS 2017"
@@ -89,7 +90,7 @@ class LightGBM:
         going, best = True, 1
         while going and course.rounds < max(1, min(config.n_estimators, ctx.max_steps)):
             booster.update()
-            going = course.after(float((booster.eval_valid() if watched else booster.eval_train())[0][2]))
+            going = course.after(float(booster.eval_valid()[0][2]) if watched else None)
             if course.best_round == course.rounds:  # counted in trees: a round that finds no split adds none
                 best = max(1, booster.current_iteration())
         course.close()
@@ -101,7 +102,7 @@ class LightGBM:
             n_outputs = 1 if classes is None or classes.n_seen == 2 else classes.n_seen
             return parse(booster.model_to_string(num_iteration=best), n_outputs)
 
-        return BoostedPredictor(raw, forest, classes)
+        return BoostedPredictor(raw, forest, classes, course.best_round)
 
 
 def _settings(config: LightGBMConfig, data: Split, classes: Classes | None, ctx: TrialContext) -> dict[str, Any]:

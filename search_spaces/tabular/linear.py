@@ -28,6 +28,7 @@ class Linear:
     tasks: ClassVar[frozenset[str]] = frozenset({"regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = LinearConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Hoerl, Kennard: Ridge Regression. Technometrics 12, 1970; Tibshirani: Regression Shrinkage and Selection via "
         "the Lasso. JRSS B 58, 1996; Zou, Hastie: Regularization and Variable Selection via the Elastic Net. "

@@ -27,6 +27,7 @@ class Logistic:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = LogisticConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Cox: The Regression Analysis of Binary Sequences. JRSS B 20, 1958; SAGA: Defazio, Bach, Lacoste-Julien: "
         "A Fast Incremental Gradient Method With Support for Non-Strongly Convex Composite Objectives. NIPS 2014"

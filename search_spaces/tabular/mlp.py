@@ -55,6 +55,7 @@ class Mlp:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = MlpConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Gorishniy, Rubachev, Khrulkov, Babenko, Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021"
     )

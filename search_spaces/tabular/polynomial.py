@@ -28,6 +28,7 @@ class Polynomial:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = PolynomialConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = "Box, Wilson: On the Experimental Attainment of Optimum Conditions. JRSS B 13, 1951"
 
     def recipe(self, config: PolynomialConfig) -> Recipe:

@@ -33,6 +33,7 @@ class RandomForest:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = RandomForestConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = "Breiman: Random Forests. Machine Learning 45, 2001"
 
     def recipe(self, config: RandomForestConfig) -> Recipe:

@@ -46,6 +46,7 @@ class RealMlp:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = RealMlpConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Holzmüller, Grinsztajn, Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted Trees on Tabular "
         "Data, NeurIPS 2024"

@@ -44,6 +44,7 @@ class Tabm:
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
     Config: ClassVar[type] = TabmConfig
+    fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
         "Gorishniy, Kotelnikov, Babenko, TabM: Advancing Tabular Deep Learning with Parameter-Efficient Ensembling, "
         "ICLR 2025"

@@ -218,3 +218,19 @@ def test_a_clipped_gradient_never_moves_sgd_further_than_its_length() -> None:
     start = one(4).init(np.random.default_rng([1, 0x1417]), table.x)
     moved = math.sqrt(sum(((got.state[f"now/{n}"] - a) ** 2).sum() for n, a in start.items()))
     assert 0.09 < moved <= 0.1001
+
+
+def test_a_member_without_validation_rows_keeps_the_epoch_where_the_others_mean_was_best() -> None:
+    led = [make_table(160, 6, seed) for seed in (1, 2)]
+    whole = make_table(320, 6, 3, n_valid=0)
+    members = [dataclasses.replace(m, table=i, patience=4) for i, m in enumerate(members_of(3)[:3])]
+    means: list[float] = []
+    plan = Plan(30, 32, 3, 0)
+    trained = train(net, [*led, whole], members, plan, lambda epoch, losses: means.append(float(losses.mean())))
+    assert trained[2].epochs == max(t.epochs for t in trained[:2])
+    assert 0 < trained[2].epoch <= trained[2].epochs and not trained[2].diverged
+    assert len(means) == trained[2].epochs
+    alone = train(
+        net, [whole], [dataclasses.replace(members[2], table=0)], dataclasses.replace(plan, epochs=trained[2].epoch)
+    )
+    assert alone[0].epoch == alone[0].epochs == trained[2].epoch, "alone it keeps its last epoch"

@@ -13,7 +13,12 @@ export PY TORCH
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= passive
 
+# Some shells forbid Python to keep what it compiled; then each of the service's processes compiles torch anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest
+PARALLEL := -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help
 help:  ## this list
@@ -23,6 +28,7 @@ help:  ## this list
 	@echo
 	@echo "Settings:  PY=python3.12   the Python for .venv (3.11 or newer; 3.11 is what the lock was made with)"
 	@echo "           TORCH=cpu       take torch from PyTorch's index of CPU builds (much smaller)"
+	@echo "           WORKERS=4       processes the tests run in (2)"
 	@echo "           ARGS='-k lease' more arguments for pytest, the server or the benchmark"
 	@echo "First time here:  make demo   (a minute of installing, then a model from a sample table)"
 
@@ -44,14 +50,20 @@ serve: setup-run  ## the service with its workers on this machine: http://127.0.
 
 .PHONY: test
 test: setup check  ## everything that must pass: check, then the tests
-	$(PYTEST) $(ARGS)
+	$(PYTEST) $(PARALLEL) $(ARGS)
+
+.PHONY: test-slow
+test-slow: setup  ## the tests that take minutes, which `make test` leaves out
+	$(PYTEST) $(PARALLEL) -m "slow and not chaos and not browser and not fuzz" --timeout=1800 $(ARGS)
 
 .PHONY: check
-check: setup  ## lint, format, types, import contracts
+check: setup  ## lint, format, types, import contracts, migrations that match the tables
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@home=$$(mktemp -d); trap 'rm -rf "$$home"' EXIT; export DATABASE_URL="sqlite:///$$home/check.db"; \
+	$(BIN)/alembic upgrade head && $(BIN)/alembic check
 
 .PHONY: format
 format: setup  ## put the code into the house format
@@ -61,8 +73,6 @@ format: setup  ## put the code into the house format
 .PHONY: chaos
 chaos: setup  ## kill and freeze workers at random; no job may be lost or done twice
 	$(PYTEST) tests/chaos -m chaos --timeout=1800 $(ARGS)
-
-
 
 .PHONY: bench
 bench: setup  ## load and latency of the service

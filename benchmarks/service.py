@@ -76,7 +76,7 @@ def throughput(trials: int, runs: int, environment: Mapping[str, str] | None = N
     rates = []
     with (
         tempfile.TemporaryDirectory(prefix="assay-bench-") as folder,
-        processes(Path(folder), environment, workers) as service,
+        processes(Path(folder), environment, workers, alone=True) as service,
     ):
         data = service.client.upload(mixed_csv(Path(folder) / "train.csv", n=200))
         for seed in range(runs):

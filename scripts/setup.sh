@@ -69,9 +69,20 @@ install() {
         say "uv could not install the packages; trying pip"
     fi
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$venv/bin/python" -m ensurepip >/dev/null
-    # --no-compile: what is never imported need not be compiled, and that is most of it
+    # --no-compile: what is never imported need not be compiled, and that is most of it; `compile_used` does the rest
     "$venv/bin/python" -m pip install -qq --no-compile --disable-pip-version-check --root-user-action=ignore \
         "${target[@]}" -c "$lock" "${index[@]+"${index[@]}"}"
+}
+
+compile_used() { # once, here: where PYTHONDONTWRITEBYTECODE is set, every process of the service would compile torch anew
+    env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 "$venv/bin/python" - <<'PYTHON' || say "nothing was compiled ahead"
+import importlib
+
+import app.serve_api, workers.celery_app, workers.embedded, workers.trainer  # noqa: E401
+
+for module in (*workers.trainer.PRELOAD, "app.main", "app.run", "assay.library", "torch._dynamo", "matplotlib.figure"):
+    importlib.import_module(module)
+PYTHON
 }
 
 uv="$(command -v uv || true)"
@@ -85,4 +96,5 @@ done
 make_venv
 say "installing the $want set of packages into $venv (one to three minutes the first time)"
 install
+compile_used
 fingerprint >"$stamp"

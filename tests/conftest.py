@@ -17,6 +17,31 @@ import pytest
 from tests import services
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Share tests out among processes by what they have in common, the longest first (`--dist loadgroup`).
+
+    All that drive the one embedded service stay in one process, and so do all checks of one family, whose toys are
+    fitted once.  A group that is long and comes last would leave the other processes idle.
+    """
+    if config.getoption("dist", "no") != "loadgroup":
+        return
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+    items.sort(key=lambda item: next(i for i, part in enumerate(LONGEST_FIRST) if part in item.nodeid))
+
+
+LONGEST_FIRST = ("tests/e2e/", "[vit]", "tests/search_spaces/", "")
+
+
+def _group(item: pytest.Item) -> str:
+    file = item.nodeid.split("::", 1)[0]
+    if file.startswith("tests/e2e/"):
+        return "e2e"
+    named = getattr(item, "callspec", None)
+    name = named.params.get("name") if named is not None and item.parent is not item.getparent(pytest.Module) else None
+    return f"{file}:{name}" if isinstance(name, str) else file
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A real Postgres, one for the session (and for each xdist worker).  Its user may create databases."""

@@ -24,7 +24,7 @@ ENDS = ("job.succeeded", "job.failed", "job.cancelled")
 @pytest.mark.chaos
 def test_random_kills_lose_nothing(tmp_path: Path) -> None:
     chance = random.Random(0)
-    with processes(tmp_path) as service:
+    with processes(tmp_path, alone=True) as service:
         data = service.client.upload(mixed_csv(tmp_path / "train.csv", n=200))
         jobs = [
             service.submit(

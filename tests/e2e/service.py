@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,15 +23,42 @@ from tests.plugin import write_plugin
 START = 90.0
 
 
+_shared: list[Service] = []
+
+
 @contextmanager
-def processes(folder: Path, environment: Mapping[str, str] | None = None, workers: int = 0) -> Iterator[Service]:
-    """`assay serve` (and `assay worker`s, when the environment names Postgres and Redis), with the toy families."""
+def processes(
+    folder: Path, environment: Mapping[str, str] | None = None, workers: int = 0, *, alone: bool = False
+) -> Iterator[Service]:
+    """`assay serve` (and `assay worker`s, when the environment names Postgres and Redis), with the toy families.
+
+    The embedded service is started once and shared by all tests of a run, since a start costs many seconds; a test that
+    kills or stops it asks for one `alone`.
+    """
+    if environment is None and not alone:
+        if not _shared:
+            shared = Service(Path(tempfile.mkdtemp(prefix="assay-e2e-")), {}, 0)
+            _shared.append(shared)
+            shared.start()
+        _shared[0].wait_ready()
+        yield _shared[0]
+        return
     service = Service(folder, environment or {}, workers)
-    service.start()
     try:
+        service.start()
         yield service
     finally:
         service.stop()
+
+
+def stop_shared() -> None:
+    """End the service that the tests shared, if there is one."""
+    while _shared:
+        service = _shared.pop()
+        try:
+            service.stop()
+        finally:
+            shutil.rmtree(service.folder, ignore_errors=True)
 
 
 class Service:

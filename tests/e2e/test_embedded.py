@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -164,7 +162,7 @@ def test_a_family_that_misbehaves_fails_its_trials_and_nothing_else(service: Ser
     }
     job = service.submit(
         dataset, TASK, 60, search={"families": ["zero_work", *bad], "strategy": "bayesian"},
-        limits={"trials": 7, "trial_seconds": 12, "memory_mb": 1500}, validation={"method": "holdout"},
+        limits={"trials": 7, "trial_seconds": 8, "memory_mb": 1500}, validation={"method": "holdout"},
     )  # fmt: skip
     ended = service.wait(job["id"], 100)
     assert ended["status"] == "succeeded", ended
@@ -210,56 +208,9 @@ def test_pause_resume_finish_and_extend(service: Service, dataset: str) -> None:
     assert again["progress"]["trials"]["completed"] > before
 
 
-@pytest.mark.parametrize("victim", ["workers.embedded", "trainer", "app.serve_api"])
-def test_a_kill_in_mid_job_loses_nothing(service: Service, dataset: str, victim: str) -> None:
-    job = service.submit(
-        dataset, TASK, 60, search={"families": ["zero_work", "toy_slow"], "strategy": "random"}, limits={"trials": 14}
-    )["id"]
-    _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 3)
-    before = {t["number"]: t["score"] for t in _trials(service, job) if t["status"] == "completed"}
-    for pid in _victims(service, victim):
-        os.kill(pid, signal.SIGKILL)
-    ended = service.wait(job, 90)
-    assert ended["status"] == "succeeded", ended
-    after = {t["number"]: t for t in _trials(service, job)}
-    assert len(after) == 14
-    assert all(after[n]["score"] == score for n, score in before.items())
-    assert ended["progress"]["trials"]["completed"] >= 12
-    events = service.client.call("GET", f"/v1/jobs/{job}/events?limit=100")["data"]
-    assert sum(e["type"] in ("job.succeeded", "job.failed", "job.cancelled") for e in events) <= 1
-
-
-def test_ctrl_c_ends_everything_and_a_new_start_goes_on(tmp_path: Path) -> None:
-    with processes(tmp_path) as service:
-        data = service.client.upload(mixed_csv(tmp_path / "train.csv"))
-        job = service.submit(
-            data["id"],
-            TASK,
-            60,
-            search={"families": ["zero_work", "toy_slow"], "strategy": "random"},
-            limits={"trials": 12},
-        )["id"]
-        _until(lambda: service.client.call("GET", f"/v1/jobs/{job}")["progress"]["trials"]["completed"] >= 2)
-        service.stop()
-        _until(lambda: service.pids("") == [], 5)
-        service.start()
-        ended = service.wait(job, 60)
-        assert ended["status"] == "succeeded"
-        assert ended["progress"]["trials"]["completed"] >= 10
-    _until(lambda: service.pids("") == [], 5)
-
-
 def _trials(service: Service, job: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = service.client.call("GET", f"/v1/jobs/{job}/trials?limit=100")["data"]
     return found
-
-
-def _victims(service: Service, what: str) -> list[int]:
-    if what != "trainer":
-        return service.pids(what)
-    # children are forked from a server process: they are the ones that lead a session of their own below it
-    servers = service.pids("forkserver")
-    return [pid for pid in servers if os.getsid(pid) == pid][:1] or servers[-1:]
 
 
 def _until(holds: Any, seconds: float = 40.0) -> None:

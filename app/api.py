@@ -6,13 +6,14 @@ from fastapi import FastAPI
 
 from app import docs
 from app.accounts import endpoints as accounts
+from app.accounts import usage
 from app.catalog import endpoints as catalog
 from app.datasets import endpoints as datasets
 from app.datasets import upload_endpoints as uploads
 from app.health import endpoints as health
 from app.jobs import endpoints as jobs
 from app.models import endpoints as models
-from app.models import generate
+from app.models import generate, kserve
 from app.predictions import endpoints as predictions
 
 
@@ -21,5 +22,18 @@ def include(app: FastAPI) -> None:
 
     They go flat into the application's own list: an included router is looked through once more for every request.
     """
-    for part in (datasets, uploads, jobs, models, generate, predictions, catalog, accounts, health, docs):
+    for part in (
+        datasets,
+        uploads,
+        jobs,
+        models,
+        generate,
+        predictions,
+        kserve,
+        catalog,
+        accounts,
+        usage,
+        health,
+        docs,
+    ):
         app.router.routes.extend(part.router.routes)

@@ -80,6 +80,7 @@ def there(parts: Parts) -> dict[str, str]:
         "prediction_id": prediction,
         "number": "0",
         "kind": "history",
+        "version": "1",
     }
 
 
@@ -93,7 +94,7 @@ def filled(path: str, values: dict[str, str]) -> str:
 
 def absent(path: str) -> str:
     values = {f"{name}_id": f"{prefix}_{'0' * 32}" for name, prefix in ABSENT.items()}
-    return filled(path, {**values, "number": "0", "kind": "history"})
+    return filled(path, {**values, "number": "0", "kind": "history", "version": "1"})
 
 
 def test_every_answer_has_the_shape_the_document_gives(parts: Parts, there: dict[str, str]) -> None:
@@ -186,7 +187,9 @@ def test_every_route_asks_for_a_key_that_is_good_and_far_enough(sqlite_template:
                     assert allowed == (scope in level), (method, path, scope)
                 if "{job_id}" in route.path:
                     others = api.request(
-                        method, filled(route.path, {"job_id": job, "number": "0", "kind": "history"}), headers=admin
+                        method,
+                        filled(route.path, {"job_id": job, "number": "0", "kind": "history", "version": "1"}),
+                        headers=admin,
                     )
                     assert others.status_code in (404, 422), (
                         method,

@@ -183,3 +183,56 @@ def test_a_whole_dataset_is_predicted_by_a_worker(delivered: Delivered) -> None:
     assert api.get(f"{path}?wait=1").json()["status"] == "succeeded"
     answered = api.get(f"{path}/content")
     assert answered.text == "prediction\nlow\n" and answered.headers["content-type"].startswith("text/csv")
+
+
+def test_the_open_inference_protocol_answers_like_predict(delivered: Delivered) -> None:
+    api, _, model = delivered
+    assert api.get("/v2/health/ready").json() == {"ready": True}
+    shown = api.get(f"/v2/models/{model}").json()
+    assert [(i["name"], i["datatype"]) for i in shown["inputs"]][:3] == [
+        ("age", "FP64"), ("income", "FP64"), ("town", "BYTES")
+    ]  # fmt: skip
+    assert api.get(f"/v2/models/{model}/versions/1").json() == shown
+    assert api.get(f"/v2/models/{model}/ready").json()["ready"]
+    rows = [person(), person(town=None, age=70)]
+    inputs = [
+        {"name": n, "datatype": "BYTES" if n in ("town", "since") else "FP64", "shape": [2, 1], "data": [[r[n]] for r in rows]}
+        for n in rows[0]
+    ]  # fmt: skip
+    told = api.post(f"/v2/models/{model}/infer", json={"id": "7", "inputs": inputs}).json()
+    assert (told["id"], told["model_name"]) == ("7", model)
+    outputs = {o["name"]: o for o in told["outputs"]}
+    expected = api.post(f"/v1/models/{model}/predict", json={"rows": rows}).json()["predictions"]
+    assert outputs["label"]["data"] == [p["value"] for p in expected]
+    assert outputs["probabilities"]["shape"] == [2, 3]
+    assert outputs["probabilities"]["data"] == pytest.approx([v for p in expected for v in p["probabilities"].values()])
+    assert [o["name"] for o in shown["outputs"]] == list(outputs)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"data": [41, 42]}, "/inputs/0/data", "validation_error"),
+        ({"shape": [1, 2], "data": [1, 2]}, "/inputs/0/shape", "validation_error"),
+        ({"datatype": "STRING"}, "/inputs/0/datatype", "validation_error"),
+        ({"name": "aged"}, None, "schema_mismatch"),
+    ],
+)
+def test_a_tensor_that_does_not_fit_names_its_place(
+    delivered: Delivered, change: dict[str, object], pointer: str | None, code: str
+) -> None:
+    api, _, model = delivered
+    inputs = [{"name": n, "datatype": "BYTES", "shape": [1], "data": [v]} for n, v in person().items()]
+    inputs[0] |= {"datatype": "FP64", **change}
+    refused = api.post(f"/v2/models/{model}/infer", json={"inputs": inputs})
+    assert (refused.status_code, refused.json()["code"]) == (422, code), refused.text
+    assert pointer is None or refused.json()["errors"][0]["pointer"] == pointer
+
+
+def test_usage_adds_up_what_is_stored_and_computed(delivered: Delivered) -> None:
+    api, _, model = delivered
+    used = api.get("/v1/usage").json()
+    assert (used["models"]["count"], used["jobs"]["count"], used["jobs"]["trials"]) == (1, 1, 1)
+    assert used["models"]["bytes"] == api.get(f"/v1/models/{model}").json()["size_bytes"]
+    assert api.get("/v1/usage?since=2100-01-01T00:00:00Z").json()["jobs"]["count"] == 0
+    assert api.get("/v1/usage?since=2100-01-01T00:00:00").json()["errors"][0]["pointer"] == "?since"

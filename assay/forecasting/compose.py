@@ -13,9 +13,16 @@ VALUE, QUANTILES = "value", "quantiles"
 
 
 def forecast_graph(
-    members: Sequence[Graph], weights: Sequence[float], offsets: np.ndarray, season: int, width: int, nonnegative: bool
+    members: Sequence[Graph],
+    weights: Sequence[float],
+    offsets: np.ndarray,
+    season: int,
+    width: int,
+    near: int,
+    nonnegative: bool,
 ) -> Graph:
-    """members: graphs over "x", float32 [N, 1 + width].  offsets: (h, q), see `assay.forecasting.spread`."""
+    """members: graphs over "x", float32 [N, 1 + width].  offsets: (h, q), see `assay.forecasting.spread`, in units of the
+    scale of the last `near` values."""
     scope = Scope()
     code = scope.add("Unsqueeze", scope.add("Cast", SERIES, to=1), scope.const([1]))
     x = scope.add("Concat", code, WINDOW, axis=1)
@@ -26,7 +33,8 @@ def forecast_graph(
     point = parts[0] if len(parts) == 1 else scope.add("Sum", *parts)
     if nonnegative:
         point = scope.add("Relu", point)
-    scale = emit_scale(scope, WINDOW, season, width)
+    late = scope.add("Slice", WINDOW, scope.const([width - near]), scope.const([width]), scope.const([1]))
+    scale = emit_scale(scope, late, season, near)
     wide = scope.add(
         "Mul", scope.add("Unsqueeze", scale, scope.const([2])), scope.const(offsets[None].astype(np.float32))
     )

@@ -19,7 +19,7 @@ from assay.forecasting.compose import encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
 from assay.forecasting.panel import window
 from assay.forecasting.problem import ForecastProblem
-from assay.forecasting.spread import offsets, window_scale, with_quantiles
+from assay.forecasting.spread import offsets, with_quantiles
 from assay.metrics import METRICS
 from assay.metrics.forecasting import LEVELS, Forecast
 from assay.model import checkpoint
@@ -120,7 +120,7 @@ def _blend(members: Sequence[tuple[Source, checkpoint.Checkpoint, float]], name:
 
 def _offsets(problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]]) -> np.ndarray:
     windows = np.concatenate([c.windows for c in problem.cuts])
-    scale = window_scale(problem.inputs(windows)[:, 1:], problem.season)
+    scale = problem.scale(problem.inputs(windows))
     point = clipped(problem, _blend(members, "oof"))
     return offsets((problem.actual(windows).y - point) / scale[:, None])
 
@@ -131,7 +131,7 @@ def _composed(
     """The graph, and how far it is from the members' own forecasts on the gate's windows, in scales."""
     graph = forecast_graph(
         [c.graph for _, c, _ in members], [w for _, _, w in members], _offsets(problem, members), problem.season,
-        problem.width, problem.is_nonnegative,
+        problem.width, problem.near, problem.is_nonnegative,
     )  # fmt: skip
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
     onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about)
@@ -142,7 +142,7 @@ def _composed(
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
     expected = clipped(problem, _blend(members, "gate"))
-    unit = window_scale(x[:, 1:], problem.season)[:, None] + np.abs(expected)
+    unit = problem.scale(x)[:, None] + np.abs(expected)
     difference = np.abs(value - expected) / unit
     return onnx, float(difference.max()) if np.isfinite(difference).all() else float("inf")
 
@@ -212,7 +212,7 @@ def _tested(
         return {}
     windows = problem.test.windows
     point = clipped(problem, _blend(members, "test"))
-    scale = window_scale(problem.inputs(windows)[:, 1:], problem.season)
+    scale = problem.scale(problem.inputs(windows))
     quantiles = with_quantiles(point, scale, _offsets(problem, members), problem.is_nonnegative)
     return all_metrics(problem.actual(windows), Forecast(point, quantiles))
 

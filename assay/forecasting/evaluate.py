@@ -11,7 +11,7 @@ import numpy as np
 from assay.errors import Diverged, TimedOut
 from assay.families import Predictor
 from assay.forecasting.problem import Cut, ForecastProblem
-from assay.forecasting.spread import judged_quantiles, window_scale
+from assay.forecasting.spread import judged_quantiles
 from assay.metrics import METRICS, for_kind
 from assay.metrics.forecasting import Actual, Forecast, coverage
 from assay.model import checkpoint
@@ -78,7 +78,7 @@ def backtest(problem: ForecastProblem, oof: np.ndarray) -> tuple[Actual, Forecas
     actual = problem.actual(windows)
     back = windows[:, 1] - np.array([len(v) for v in problem.values])[windows[:, 0]]  # from the end of its series
     point = clipped(problem, oof)
-    scale = window_scale(problem.inputs(windows)[:, 1:], problem.season)
+    scale = problem.scale(problem.inputs(windows))
     quantiles = judged_quantiles(actual.y, point, scale, back, problem.is_nonnegative)
     return actual, Forecast(point, quantiles)
 
@@ -98,7 +98,7 @@ def _score(problem: ForecastProblem, actual: Actual, point: np.ndarray, cut: Cut
     point = clipped(problem, point)
     quantiles: Any = None
     if problem.resolved.metric == "wql":
-        scale = window_scale(problem.inputs(cut.windows)[:, 1:], problem.season)
+        scale = problem.scale(problem.inputs(cut.windows))
         back = np.arange(len(point)) % 2
         quantiles = judged_quantiles(actual.y, point, scale, back, problem.is_nonnegative)
     return problem.metric.score(actual, Forecast(point, quantiles))

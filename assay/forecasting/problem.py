@@ -17,6 +17,7 @@ from assay.data.table import Table
 from assay.errors import DataError
 from assay.families import Split, Target
 from assay.forecasting.panel import Layout, Panel, read_panel, window
+from assay.forecasting.spread import window_scale
 from assay.forecasting.stamps import seasons, seasons_of_values
 from assay.metrics.forecasting import Actual
 from assay.spec import Resolved
@@ -28,6 +29,7 @@ FOLD_ORIGINS = 4  # at most: forecasts from each fold's model
 MOST_WINDOWS = 6000  # judged in one fold; of more series a sample is judged
 WIDEST = 800  # values of context a model may look back
 GATE_WINDOWS = 300
+MOST_NUMBERS = 4_000_000  # of windows, horizons and series multiplied: a map for each is delivered
 LEAST_TRAIN = 8  # values before the first cut
 
 
@@ -61,12 +63,16 @@ class Cut:
 
 @dataclass(frozen=True, eq=False)
 class ForecastProblem(Problem):
-    """cuts: the folds; test: learned from all but the test part; last: learned from everything."""
+    """cuts: the folds; test: learned from all but the test part; last: learned from everything.
+
+    width: values a model sees of a series; near: the last of them that a typical series has at the first cut already.
+    """
 
     panel: Panel | None = None
     layout: Layout = field(default_factory=lambda: Layout("", (), None))
     horizon: int = 1
     width: int = 1
+    near: int = 1
     seasons: tuple[int, ...] = (1,)
     cuts: tuple[Cut, ...] = ()
     test: Cut | None = None
@@ -93,6 +99,10 @@ class ForecastProblem(Problem):
             x[i, 0] = code
             x[i, 1:] = window(self.values[code][:end], self.width, self.season)
         return x
+
+    def scale(self, x: np.ndarray) -> np.ndarray:
+        """(n,): the unit of errors, from the near values of inputs (n, 1 + width)."""
+        return window_scale(x[:, x.shape[1] - self.near :], self.season)
 
     def actual(self, windows: np.ndarray) -> Actual:
         y = np.array([self.values[code][end : end + self.horizon] for code, end in windows])
@@ -168,6 +178,7 @@ def prepare(table: Table, resolved: Resolved) -> ForecastProblem:
     cuts, test = _cuts(lengths, resolved, horizon, found[0], n_test)
     if len(cuts) < resolved.folds:
         notes.append(f"{len(cuts)} folds instead of {resolved.folds}: the longest series has {longest} values")
+    near = _near(lengths, cuts, found, horizon)
     last = Cut(lengths, np.empty((0, 2), np.int64))
     starts = np.concatenate([[0], np.cumsum(lengths)])
     y = np.concatenate([s.values for s in panel.series])
@@ -189,7 +200,8 @@ def prepare(table: Table, resolved: Resolved) -> ForecastProblem:
         panel=panel,
         layout=layout,
         horizon=horizon,
-        width=_width(lengths, cuts, found, horizon),
+        width=_width(lengths, near, horizon),
+        near=near,
         seasons=found,
         cuts=cuts,
         test=test if n_test else None,
@@ -237,8 +249,14 @@ def _sampled(windows: np.ndarray, seed: int) -> np.ndarray:
     return windows[np.sort(np.random.default_rng([seed, 4]).permutation(len(windows))[:MOST_WINDOWS])]
 
 
-def _width(lengths: np.ndarray, cuts: tuple[Cut, ...], seasons: tuple[int, ...], horizon: int) -> int:
-    """The context: what a typical series has at the first cut, within reason."""
+def _width(lengths: np.ndarray, near: int, horizon: int) -> int:
+    """The context: all of a typical series, less where that is very long or there are very many of them."""
+    room = MOST_NUMBERS // (horizon * len(lengths))
+    return int(np.clip(min(int(np.median(lengths)), room), near, WIDEST))
+
+
+def _near(lengths: np.ndarray, cuts: tuple[Cut, ...], seasons: tuple[int, ...], horizon: int) -> int:
+    """What a typical series has at the first cut, within reason."""
     typical = int(np.median(cuts[0].ends))
     useful = max(64, 8 * seasons[0], 4 * horizon)
     if len(seasons) > 1:

@@ -35,10 +35,25 @@ class Map:
     is_log: bool = False
 
 
-def probe(filter_: Callable[[np.ndarray], np.ndarray], width: int, is_log: bool = False) -> Map:
-    """The map of a filter that is affine in its window.  filter_: (n, width) -> (n, horizon)."""
-    bias = filter_(np.zeros((1, width)))[0]
-    return Map(filter_(np.eye(width)) - bias, bias, is_log)
+def probe(
+    filter_: Callable[[np.ndarray], np.ndarray], width: int, is_log: bool = False, length: int | None = None
+) -> Map:
+    """The map of a filter that is affine in its window.  filter_: (n, values) -> (n, horizon).
+
+    length: of the history the filter was fitted on; where that is shorter than the window, what lies before it is
+    made up (`assay.forecasting.panel.window`), and the map does not look at it.
+    """
+    seen = width if length is None else max(1, min(width, length))
+    bias = filter_(np.zeros((1, seen)))[0]
+    matrix = np.zeros((width, len(bias)))
+    matrix[width - seen :] = filter_(np.eye(seen)) - bias
+    return Map(matrix, bias, is_log)
+
+
+def reach(history: np.ndarray, season: int) -> int:
+    """How many last values a filter fitted on this history may look at: all of them, and some made up ones where a
+    filter could not start on so few."""
+    return max(len(history), 2 * season + 8)
 
 
 @dataclass(frozen=True, eq=False)

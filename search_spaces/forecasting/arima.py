@@ -7,15 +7,15 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from assay.errors import TimedOut
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
-from search_spaces.forecasting._maps import Map, Wish, probe, share
+from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
+from search_spaces.forecasting._pace import Pace
 
 LATEST = 600
 LONGEST_SEASON = 60
-MOST_SERIES = 40  # of more, every series gets the orders of the first of them
+MOST_SERIES = 40  # the series that come after so many get the orders of the last of them
 LARGEST_ORDER = 3
 Orders = tuple[int, int, int, int]  # p, q, P, Q
 
@@ -62,21 +62,25 @@ class ARIMA:
 
     def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []
-        orders: Orders | None = None
+        pace = Pace(len(data.histories), ctx)
+        model: Model | None = None
+        is_log = False
         for history in data.histories:
             y = history[-LATEST:]
-            is_log = config.scale == "auto" and float(y.min()) > 0 and float(y.max()) > 1.5 * float(y.min())
-            z = np.log(y) if is_log else y
-            model = _chosen(z, data.season, config, orders)
-            if len(data.histories) > MOST_SERIES:
-                orders = model.orders
+            effort = pace.effort()
+            if model is None or effort:
+                is_log = config.scale == "auto" and float(y.min()) > 0 and float(y.max()) > 1.5 * float(y.min())
+                z = np.log(y) if is_log else y
+                is_first = model is None or (effort == 2 and len(maps) < MOST_SERIES)
+                model = _chosen(z, data.season, config, None if is_first or model is None else model.orders)
+            elif is_log and float(y.min()) <= 0:
+                is_log, model = False, _chosen(y, data.season, config, model.orders)
 
             def run(x: np.ndarray, kept: Model = model) -> np.ndarray:
                 return forecasts(x, kept, data.horizon)
 
-            maps.append(probe(run, data.width, is_log))
-            if ctx.seconds_left() < 0:
-                raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
+            maps.append(probe(run, data.width, is_log, reach(history, data.season)))
+            pace.done()
         return share(maps)
 
 

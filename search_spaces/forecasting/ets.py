@@ -7,21 +7,23 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 
-from assay.errors import TimedOut
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
-from search_spaces.forecasting._maps import Map, Wish, probe, share
-from search_spaces.forecasting._smoothing import Smoothing, smooth
+from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
+from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
 
-LATEST = 1000  # values the parameters are fitted on
+LATEST = 800  # values the parameters are fitted on
 LONGEST_SEASON = 60
-DRAWN, KEPT, ROUNDS = 32, 4, 6  # of the random search for parameters
+DRAWN, KEPT = 24, 4  # of the random search for parameters
+ROUNDS = 6
+QUICK = 2  # rounds where many series leave little time for each
 
 
 @dataclass(frozen=True)
 class ETSConfig:
-    """auto: by AICc."""
+    """auto: by AICc.  A trend of logarithms is damped unless it is asked for: left alone, it grows without bound."""
 
     trend: Annotated[str, Choice("auto", "none", "additive", "damped")] = "auto"
     season: Annotated[str, Choice("auto", "none")] = "auto"
@@ -52,23 +54,27 @@ class ETS:
         return 1
 
     def cost(self, config: ETSConfig, shape: Shape) -> Cost:
-        return Cost(0.3 + 2e-3 * shape.n_rows, 50_000_000)
+        return Cost(0.3 + 2e-3 * shape.n_rows, 100_000_000)
 
     def fit(self, config: ETSConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []
+        pace = Pace(len(data.histories), ctx)
+        found: _Found | None = None
         for history in data.histories:
-            found = best(history[-LATEST:], data.season, config, ctx.rng)
+            rounds = (0, QUICK, ROUNDS)[pace.effort()]
+            if found is None or rounds:
+                found = best(history[-LATEST:], data.season, config, ctx.rng, rounds or QUICK)
+            is_log = found.is_log and float(history.min()) > 0
 
             def run(x: np.ndarray, kept: Smoothing = found.filter_) -> np.ndarray:
-                return smooth(x, kept.repeated(len(x)), data.horizon)[1]
+                return forecasts(x, kept, data.horizon)
 
-            maps.append(probe(run, data.width, found.is_log))
-            if ctx.seconds_left() < 0:
-                raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
+            maps.append(probe(run, data.width, is_log, reach(history, data.season)))
+            pace.done()
         return share(maps)
 
 
-def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator) -> _Found:
+def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator, rounds: int = ROUNDS) -> _Found:
     """The model with the least AICc among those the configuration allows."""
     seasons = [1]
     if 1 < season <= LONGEST_SEASON and len(y) >= 2 * season + 3 and config.season == "auto":
@@ -77,22 +83,25 @@ def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator
     positive = float(y.min()) > 0
     scales = {"values": (False,), "logarithms": (positive,)}.get(config.scale, (False, True) if positive else (False,))
     found = [
-        _fitted(np.log(y) if is_log else y, trend, m, is_log, float(np.log(y).sum()) if is_log else 0.0, rng)
+        _fitted(np.log(y) if is_log else y, trend, m, is_log, float(np.log(y).sum()) if is_log else 0.0, rng, rounds)
         for is_log in scales
         for trend in trends
         for m in seasons
-        if len(y) > m + 8 or (m == 1 and trend == trends[0])
+        if (len(y) > m + 8 or (m == 1 and trend == trends[0]))
+        and not (is_log and trend == "additive" and config.trend == config.scale == "auto")
     ]
     return min(found, key=lambda f: f.criterion)
 
 
-def _fitted(y: np.ndarray, trend: str, m: int, is_log: bool, jacobian: float, rng: np.random.Generator) -> _Found:
+def _fitted(
+    y: np.ndarray, trend: str, m: int, is_log: bool, jacobian: float, rng: np.random.Generator, rounds: int
+) -> _Found:
     """Parameters of one model by a random search that narrows around the best, all draws at a time."""
     n, is_trend = len(y), trend != "none"
     fixed = np.array([[0.1, 0.1, 0.1, 0.95], [0.5, 0.05, 0.2, 0.9], [0.9, 0.02, 0.05, 0.97], [0.3, 0.3, 0.5, 0.85]])
     u = np.concatenate([fixed, rng.random((DRAWN, 4)) * [1, 1, 1, 0.18] + [0, 0, 0, 0.8]])
     kept, least = u[:0], np.empty(0)
-    for round_ in range(ROUNDS):
+    for round_ in range(rounds):
         loss = _sse(y, u, trend, m)
         pool, losses = np.concatenate([kept, u]), np.concatenate([least, loss])
         order = np.argsort(losses, kind="stable")[:KEPT]
@@ -100,7 +109,7 @@ def _fitted(y: np.ndarray, trend: str, m: int, is_log: bool, jacobian: float, rn
         width = 0.25 * 0.5**round_
         centre = np.repeat(kept, DRAWN // KEPT, axis=0)
         u = np.clip(
-            centre + rng.normal(size=centre.shape) * width * [1, 1, 1, 0.18], [1e-3, 0, 0, 0.8], [0.999, 1, 1, 0.98]
+            centre + rng.normal(size=centre.shape) * width * [1, 1, 1, 0.18], [1e-3, 0, 0, 0.8], [0.9999, 1, 1, 0.98]
         )
     p = 2 + is_trend * 2 + (trend == "damped") + (m if m > 1 else 0)
     sse = max(float(least[0]), 1e-12 * float((y**2).sum()) + 1e-300)
@@ -110,14 +119,13 @@ def _fitted(y: np.ndarray, trend: str, m: int, is_log: bool, jacobian: float, rn
 
 def _filter(u: np.ndarray, trend: str, m: int) -> Smoothing:
     """u: (B, 4) in the usual ranges: beta is a share of alpha, gamma of what alpha leaves."""
-    alpha = np.clip(u[:, 0], 1e-3, 0.999)
+    alpha = np.clip(u[:, 0], 1e-3, 0.9999)
     phi = u[:, 3] if trend == "damped" else np.ones(len(u))
     return Smoothing(alpha, alpha * u[:, 1], (1 - alpha) * u[:, 2], phi, trend != "none", m)
 
 
 def _sse(y: np.ndarray, u: np.ndarray, trend: str, m: int) -> np.ndarray:
-    errors, _ = smooth(np.broadcast_to(y, (len(u), len(y))), _filter(u, trend, m), 1)
-    found = (errors**2).sum(1)
+    found = squares(y, _filter(u, trend, m))
     return np.where(np.isfinite(found), found, np.inf)
 
 

@@ -11,7 +11,7 @@ from assay.errors import TimedOut
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
-from search_spaces.forecasting._maps import Map, Wish, probe, share
+from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
 
 LATEST = 1000
 LONGEST_SEASON = 60
@@ -64,7 +64,7 @@ class Theta:
             def filter_(x: np.ndarray, a: float = alpha[chosen], t: float = theta[chosen], s: int = m) -> np.ndarray:
                 return run(x, np.full(len(x), a), np.full(len(x), t), s, data.horizon)[1]
 
-            maps.append(probe(filter_, data.width, is_log))
+            maps.append(probe(filter_, data.width, is_log, reach(history, data.season)))
             if ctx.seconds_left() < 0:
                 raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
         return share(maps)

@@ -31,6 +31,7 @@ from assay.model.manifest import Manifest, Member
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
 NEAR = 0.15  # families whose best is this close to the best of all share the even part of the weights
 EVEN = 400  # values of backtests at which the even part is one half: few say little of which family is best
+LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
 log = logging.getLogger(__name__)
 
@@ -84,10 +85,9 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
 
     greedy = bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
-    best: dict[str, int] = {}
-    for i in np.argsort(-scores, kind="stable"):
-        best.setdefault(found[i][0].family, int(i))
-    top = float(scores.max())
+    numbers, families = [s.number for s, _ in found], [s.family for s, _ in found]
+    best = champions(families, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
+    top = max(float(scores[i]) for i in best.values())
     near = [i for i in best.values() if scores[i] >= top - NEAR * abs(top)]
     even = np.zeros(len(found))
     even[near] = 1.0 / (1e-9 + np.abs(scores[near])) ** 2
@@ -97,12 +97,23 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     return np.asarray(mixed / mixed.sum())
 
 
+def champions(families: Sequence[str], numbers: Sequence[int], scores: np.ndarray, lead: float) -> dict[str, int]:
+    """The position of the best trial of each family; its first one, which is its default, unless others lead by so much."""
+    found: dict[str, int] = {}
+    for family in dict.fromkeys(families):
+        own = [i for i, f in enumerate(families) if f == family]
+        first, best = min(own, key=lambda i: numbers[i]), max(own, key=lambda i: (float(scores[i]), -numbers[i]))
+        found[family] = best if scores[best] > scores[first] + lead * abs(scores[first]) else first
+    return found
+
+
 def _loaded(sources: Sequence[Source], ensemble: bool) -> list[tuple[Source, checkpoint.Checkpoint]]:
     ordered = sorted(sources, key=lambda s: (-s.score, s.number))
     chosen = ordered[: CANDIDATES if ensemble else 3]
     if ensemble:
         best = {s.family: s for s in reversed(ordered)}
-        chosen += [s for s in best.values() if s not in chosen]
+        first = {s.family: s for s in sorted(sources, key=lambda s: -s.number)}
+        chosen += [s for s in dict.fromkeys([*best.values(), *first.values()]) if s not in chosen]
     found = []
     for source in chosen:
         try:

@@ -16,7 +16,8 @@ from assay.data.table import Table, Words
 from assay.errors import DataError
 from assay.forecasting.stamps import Calendar, Irregular, infer, seconds_of
 
-LEAST_VALUES = 2  # of a series in serving
+LEAST_VALUES = 2  # of a series in training
+GAP = 10  # a gap after the training data may be one of so many parts of the window
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class Panel:
     skipped: tuple[str, ...] = field(default=())  # series without two values
 
 
-def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None) -> Panel:
-    """The series of a table.  calendar: the model's, in serving; None infers it.
+def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None, least: int = LEAST_VALUES) -> Panel:
+    """The series of a table.  calendar: the model's, in serving; None infers it.  least: values of a series, or it is
+    skipped.
 
     Raises DataError: stamps that are missing, double (both rows are told), or off the calendar.
     """
@@ -85,7 +87,7 @@ def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None) -
             name = target if len(layout.targets) > 1 else names[codes[rows[0]]]
             values = table.numbers(target)[rows]
             known = np.flatnonzero(np.isfinite(values))
-            if len(known) < LEAST_VALUES:
+            if len(known) < least:
                 skipped.append(name)
                 continue
             left_out += len(rows) - 1 - int(known[-1]) + int(known[0])
@@ -105,6 +107,22 @@ def window(values: np.ndarray, width: int, season: int) -> np.ndarray:
     m = season if len(kept) >= season else 1
     past = kept[:m]
     return np.concatenate([np.resize(past[::-1], lack)[::-1], kept])
+
+
+def continued(series: Series, known: Mapping[str, Any]) -> Series:
+    """A history that goes on where what the model keeps of the series ends, or begins within it: with those values before
+    it.  known: `next` and `window` of the model's series.
+
+    A gap between them of at most a tenth of the window is interpolated; a longer one leaves the history alone.
+    """
+    past = np.asarray(known["window"], np.float64)
+    start = int(known["next"]) - len(past)  # step of past[0]
+    gap = series.first - int(known["next"])
+    if series.first <= start or gap > len(past) // GAP:
+        return series
+    kept = past[: series.first - start]
+    between = np.interp(np.arange(1, gap + 1), [0, gap + 1], [kept[-1], series.values[0]]) if gap > 0 else kept[:0]
+    return Series(series.name, start, np.concatenate([kept, between, series.values]))
 
 
 def _stamps(table: Table, name: str) -> tuple[np.ndarray, bool]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from assay.data.table import Table
 from assay.errors import DataError
-from assay.forecasting.panel import Layout, read_panel, window
+from assay.forecasting.panel import LEAST_VALUES, Layout, Series, continued, read_panel, window
 from assay.forecasting.stamps import Calendar
 
 BATCH = 256  # windows a run
@@ -29,12 +29,10 @@ def forecast(table: Table, facts: Mapping[str, Any], run: Run) -> dict[str, np.n
     width, season, horizon = int(facts["width"]), int(facts["season_lengths"][0]), int(facts["horizon"])
     known = {s["name"]: i for i, s in enumerate(facts["series"])}
     if len(table):
-        panel = read_panel(table, Layout.from_json(facts["layout"]), calendar)
-        if not panel.series:
-            raise DataError("no series has two values to forecast from", code="schema_mismatch")
-        names = [s.name for s in panel.series]
-        starts = [s.first + len(s.values) for s in panel.series]
-        windows = np.array([window(s.values, width, season) for s in panel.series], np.float32)
+        series = _histories(table, facts, calendar, known)
+        names = [s.name for s in series]
+        starts = [s.first + len(s.values) for s in series]
+        windows = np.array([window(s.values, width, season) for s in series], np.float32)
     else:
         names = [s["name"] for s in facts["series"]]
         starts = [int(s["next"]) for s in facts["series"]]
@@ -51,6 +49,20 @@ def forecast(table: Table, facts: Mapping[str, Any], run: Run) -> dict[str, np.n
         "value": value.reshape(-1),
         "quantiles": quantiles.reshape(len(stamps), -1),
     }
+
+
+def _histories(table: Table, facts: Mapping[str, Any], calendar: Calendar, known: Mapping[str, int]) -> list[Series]:
+    """The series of the rows, each with what the model keeps of it before them; a new series needs two values."""
+    panel = read_panel(table, Layout.from_json(facts["layout"]), calendar, least=1)
+    found = []
+    for series in panel.series:
+        if series.name in known:
+            series = continued(series, facts["series"][known[series.name]])
+        if len(series.values) >= LEAST_VALUES:
+            found.append(series)
+    if not found:
+        raise DataError("no series has two values to forecast from", code="schema_mismatch")
+    return found
 
 
 def answers(outputs: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> list[dict[str, Any]]:

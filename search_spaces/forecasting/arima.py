@@ -22,9 +22,10 @@ Orders = tuple[int, int, int, int]  # p, q, P, Q
 
 @dataclass(frozen=True)
 class ARIMAConfig:
-    """seasonal_difference: "auto" by the strength of the season; difference: "auto" by a test of the level's drift."""
+    """scale: "auto" takes logarithms of positive values that vary much.  seasonal_difference: "auto" by the strength of
+    the season; difference: "auto" by a test of the level's drift."""
 
-    scale: Annotated[str, Choice("auto", "values")] = "auto"
+    scale: Annotated[str, Choice("values", "auto")] = "values"
     difference: Annotated[str, Choice("auto", "none", "once")] = "auto"
     seasonal_difference: Annotated[str, Choice("auto", "none", "once")] = "auto"
 

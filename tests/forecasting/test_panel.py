@@ -7,7 +7,7 @@ import pytest
 
 from assay.data.table import ColumnType, Table, Words
 from assay.errors import DataError
-from assay.forecasting.panel import Layout, read_panel, window
+from assay.forecasting.panel import Layout, Series, continued, read_panel, window
 from assay.forecasting.stamps import seasons_of_values
 
 
@@ -86,3 +86,26 @@ def test_a_season_is_found_in_values() -> None:
     t = np.arange(60)
     assert seasons_of_values(np.sin(2 * np.pi * t / 10) + 0.1 * t) == (10,)
     assert seasons_of_values(np.random.default_rng(0).normal(size=60)) == (1,)
+
+
+def known_series() -> dict[str, object]:
+    return {"name": "", "next": 10, "window": [4.0, 5, 6, 7, 8, 9]}
+
+
+def test_new_rows_go_on_where_the_training_data_ended() -> None:
+    joined = continued(Series("", 10, np.array([20.0])), known_series())
+    assert (joined.first, joined.values.tolist()) == (4, [4, 5, 6, 7, 8, 9, 20])
+    within = continued(Series("", 8, np.array([1.0, 2, 3])), known_series())
+    assert (within.first, within.values.tolist()) == (4, [4, 5, 6, 7, 1, 2, 3])
+
+
+def test_a_history_from_before_or_long_after_the_training_data_stands_alone() -> None:
+    for first in (3, 30):
+        alone = Series("", first, np.array([1.0, 2]))
+        assert continued(alone, known_series()) is alone
+
+
+def test_a_short_gap_after_the_training_data_is_interpolated() -> None:
+    past = {"name": "", "next": 20, "window": [float(v) for v in range(20)]}
+    joined = continued(Series("", 21, np.array([21.0])), past)
+    assert joined.values.tolist()[-4:] == [18, 19, 20, 21]

@@ -1,0 +1,54 @@
+"""Forecasters on series whose continuation is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from assay.testing.context import ToyContext
+from search_spaces.forecasting._maps import probe
+from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
+
+
+def filter_(trend: bool, season: int) -> Smoothing:
+    ones = np.ones(1)
+    return Smoothing(0.3 * ones, 0.1 * ones, 0.2 * ones, ones, trend, season)
+
+
+def test_smoothing_finds_the_starting_states_of_a_line_with_a_season() -> None:
+    t = np.arange(44)
+    season = np.array([3.0, -1, 0, -2])
+    y = 5 + 0.5 * t + season[t % 4]
+    assert squares(y[:40], filter_(True, 4))[0] == pytest.approx(0, abs=1e-6)
+    assert forecasts(y[None, :40], filter_(True, 4), 4)[0] == pytest.approx(y[40:], abs=1e-4)
+
+
+def test_starting_states_have_the_least_squares() -> None:
+    y = np.random.default_rng(0).normal(size=30)
+    flat = filter_(False, 1)
+
+    def error(level: float) -> float:
+        total = 0.0
+        for v in y:
+            total += (v - level) ** 2
+            level += 0.3 * (v - level)
+        return total
+
+    assert squares(y, flat)[0] == pytest.approx(min(error(v) for v in np.linspace(-3, 3, 601)), rel=1e-4)
+
+
+def test_a_probed_map_forecasts_like_the_filter_and_leaves_what_was_made_up_alone() -> None:
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(3, 20))
+    found = probe(lambda x: forecasts(x, filter_(True, 4), 5), 30, length=20)
+    whole = np.concatenate([100 * rng.normal(size=(3, 10)), y], axis=1)
+    np.testing.assert_allclose(whole @ found.matrix + found.bias, forecasts(y, filter_(True, 4), 5), atol=1e-8)
+
+
+def test_little_time_for_many_series_lowers_the_effort() -> None:
+    pace = Pace(100, ToyContext(seconds=30))
+    assert pace.effort() == 2
+    pace.began -= 1.0
+    pace.ended, pace.seconds = 1, {2: 1.0}
+    assert pace.effort() == 0

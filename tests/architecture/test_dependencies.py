@@ -74,7 +74,7 @@ def documented(heading: str) -> list[str]:
 
 
 def test_everything_that_is_imported_is_declared() -> None:
-    known = declared() | declared("pretrained")
+    known = declared() | declared("pretrained") | declared("xgboost")
     for name, file in imported():
         if name == "pytest" and file.startswith(TEST_SUITES):
             continue
@@ -88,7 +88,12 @@ def test_everything_that_is_declared_is_used() -> None:
 
 @pytest.mark.parametrize(
     ("extra", "heading"),
-    [(None, "Run time"), ("pretrained", "Pretrained picture backbones"), ("test", "Tests and development")],
+    [
+        (None, "Run time"),
+        ("pretrained", "Pretrained picture backbones"),
+        ("xgboost", "Boosted trees of XGBoost"),
+        ("test", "Tests and development"),
+    ],
 )
 def test_every_dependency_has_its_line_in_the_documentation(extra: str | None, heading: str) -> None:
     assert sorted(documented(heading)) == sorted(declared(extra))

@@ -66,9 +66,15 @@ def member_graph(folds: Sequence[FoldModel]) -> Graph:
 
 
 def combine(
-    predictions: Sequence[np.ndarray], weights: Sequence[float], n_classes: int, temperature: float = 1.0
+    predictions: Sequence[np.ndarray],
+    weights: Sequence[float],
+    n_classes: int,
+    temperature: float = 1.0,
+    exponents: Sequence[float] | None = None,
 ) -> np.ndarray:
     """What `ensemble_graph` answers, from the members' predictions (n, k) each.  float64 (n, k)."""
+    if exponents is not None:
+        return pooled(np.stack([np.log(np.clip(p, FLOOR, 1.0)) for p in predictions]), np.asarray(exponents))
     mean = _mean(predictions, weights)
     if not n_classes:
         return mean
@@ -76,6 +82,17 @@ def combine(
         mean = np.clip(mean, FLOOR, 1.0) ** (1.0 / temperature)
     clipped = np.clip(mean, 0.0, None)
     return np.asarray(clipped / np.maximum(clipped.sum(1, keepdims=True), FLOOR))
+
+
+def pooled(logs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
+    """The logarithmic opinion pool: the product of probabilities to the power of exponents (m,), normalised.
+
+    logs: log-probabilities (m, n, k).  Genest, Zidek: Combining Probability Distributions, a Critique and an Annotated
+    Bibliography.  Statistical Science 1, 1986.
+    """
+    z = np.tensordot(exponents, logs, 1)
+    e = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(e / e.sum(1, keepdims=True))
 
 
 def decide(probabilities: np.ndarray, threshold: float | None = None) -> np.ndarray:
@@ -105,15 +122,17 @@ def ensemble_graph(
     temperature: float = 1.0,
     threshold: float | None = None,
     n_targets: int = 1,
+    exponents: Sequence[float] | None = None,
 ) -> Delivered:
     """The weighted mean of members as the answer: `label` and `probabilities`, or `value` when there are no classes.
 
     temperature: probabilities to the power 1/T, then normalised (Guo, Pleiss, Sun, Weinberger, "On Calibration of
-    Modern Neural Networks", ICML 2017).  threshold: with two classes, the second is answered from this probability on; None
+    Modern Neural Networks", ICML 2017).  exponents: the members' product instead of their mean, see `pooled`.  threshold: with two classes, the second is answered from this probability on; None
     answers the most probable class.  Nodes that members share are written once.
     """
     scope = Scope()
-    mean = _add_mean(scope, [scope.include(m) for m in members], weights)
+    answers = [scope.include(m) for m in members]
+    mean = _add_mean(scope, answers, weights) if exponents is None else ""
     shown = _attention(scope)
     ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {n: ("float32", ("N", f"{n}_tokens")) for n in shown}
     if not classes:
@@ -121,7 +140,17 @@ def ensemble_graph(
         outputs = {**shown, "value": value}
         ports["value"] = ("float32", ("N", n_targets))
         return Delivered(dedupe(scope.graph(value), keep=outputs.values()), outputs, (), ports)
-    if temperature != 1.0:
+    if exponents is not None:
+        logs = [
+            scope.add(
+                "Mul",
+                scope.add("Log", scope.add("Clip", a, scope.const(np.float32(FLOOR)), scope.const(np.float32(1)))),
+                scope.const(np.float32(e)),
+            )
+            for a, e in zip(answers, exponents, strict=True)
+        ]
+        probabilities = scope.add("Softmax", logs[0] if len(logs) == 1 else scope.add("Sum", *logs), axis=1)
+    elif temperature != 1.0:
         clipped = scope.add("Clip", mean, scope.const(np.float32(FLOOR)), scope.const(np.float32(1)))
         logits = scope.add("Mul", scope.add("Log", clipped), scope.const(np.float32(1 / temperature)))
         probabilities = scope.add("Softmax", logits, axis=1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata as packages
@@ -22,7 +22,7 @@ from assay.errors import AssayError, DataError
 from assay.metrics import METRICS, all_values
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
-from assay.model.calibrate import OF_LABELS, fit_temperature, fit_threshold
+from assay.model.calibrate import OF_LABELS, fit_exponents, fit_temperature, fit_threshold
 from assay.model.compose import combine, decide, ensemble_graph, model_bytes
 from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
@@ -89,6 +89,7 @@ class Blend:
     members: Sequence[tuple[Loaded, float]]
     temperature: float = 1.0
     threshold: float | None = None
+    exponents: tuple[float, ...] | None = None  # of the members' product, where it is better than their mean
 
     @property
     def weights(self) -> list[float]:
@@ -96,7 +97,7 @@ class Blend:
 
     def of(self, predictions: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
         """The blend's prediction from its members', each (n, k)."""
-        return combine(predictions, self.weights, n_classes, self.temperature)
+        return combine(predictions, self.weights, n_classes, self.temperature, self.exponents)
 
 
 Composed = tuple[bytes, dict[str, str], GateReport]  # the graph, its outputs' names by public name, how it was replayed
@@ -204,8 +205,10 @@ def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]]) -> Bl
     y, weight = problem.y[rows], None if problem.weight is None else problem.weight[rows]
     mean = Blend(members).of([m.oof[rows] for m, _ in members], len(problem.classes))
     temperature = fit_temperature(y, mean, weight)
-    p = combine([mean], [1.0], len(problem.classes), temperature)
-    return Blend(members, temperature, fit_threshold(y, p, problem.metric, weight))
+    found = [m.oof[rows] for m, _ in members]
+    exponents = fit_exponents(y, found, Blend(members).weights, temperature, problem.metric, weight)
+    blend = Blend(members, temperature, None, None if exponents is None else tuple(exponents.tolist()))
+    return replace(blend, threshold=fit_threshold(y, blend.of(found, len(problem.classes)), problem.metric, weight))
 
 
 def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> list[Loaded]:
@@ -267,6 +270,7 @@ def _compose(problem: Problem, blend: Blend, info: Mapping[str, Any]) -> tuple[b
         blend.temperature,
         blend.threshold,
         problem.target.n_targets,
+        blend.exponents,
     )
     types = {name: ColumnType(problem.features.types[name]) for name in problem.features.names}
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
@@ -324,6 +328,7 @@ def _package(
             "validation": {"method": problem.resolved.method, "folds": len(problem.folds)},
             "gate": {"rows": report.n_rows, "max_difference": report.max_difference},
             "predict_ms_per_row": report.ms_per_row,
+            "pool": "mean" if blend.exponents is None else "product",
         }
         | ({"limits_missed": missed} if missed else {})
         | _sureness(problem, blend)

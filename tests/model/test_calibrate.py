@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from assay.metrics import METRICS, log_loss
-from assay.model.calibrate import fit_temperature, fit_threshold
+from assay.model.calibrate import fit_exponents, fit_temperature, fit_threshold
 from assay.model.compose import combine
 
 
@@ -59,3 +59,29 @@ def test_no_threshold_where_it_says_nothing() -> None:
     assert fit_threshold(y, p, METRICS["accuracy"]) is None  # right probabilities: a half is best
     assert fit_threshold(y[:100], p[:100], METRICS["f1"]) is None
     assert fit_threshold(*sample(1000, 1.0), METRICS["f1_macro"]) is None  # three classes
+
+
+def halves(n: int, independent: bool) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Two members that each know one half of the evidence (then their product is right), or the same of it."""
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(size=(2, n))
+    z = 1.5 * (a + b) if independent else 3.0 * a
+    y = (rng.random(n) < 1 / (1 + np.exp(-z))).astype(np.int64)
+    parts = [1 / (1 + np.exp(-1.5 * v)) if independent else 1 / (1 + np.exp(-z)) for v in (a, b)]
+    return y, [np.column_stack([1 - p, p]) for p in parts]
+
+
+def test_members_that_know_different_things_are_multiplied() -> None:
+    y, predictions = halves(6000, independent=True)
+    exponents = fit_exponents(y[:3000], [p[:3000] for p in predictions], [0.5, 0.5], 1.0, METRICS["log_loss"])
+    assert exponents is not None and np.all(exponents > 0.8)
+    new = [p[3000:] for p in predictions]
+    stacked, mean = (combine(new, [0.5, 0.5], 2, exponents=e) for e in (exponents, None))
+    assert log_loss(y[3000:], stacked) < 0.95 * log_loss(y[3000:], mean)
+
+
+def test_members_that_agree_and_few_rows_keep_their_mean() -> None:
+    y, predictions = halves(6000, independent=False)
+    assert fit_exponents(y, predictions, [0.5, 0.5], 1.0, METRICS["log_loss"]) is None
+    y, predictions = halves(500, independent=True)
+    assert fit_exponents(y, predictions, [0.5, 0.5], 1.0, METRICS["log_loss"]) is None

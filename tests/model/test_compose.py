@@ -34,15 +34,18 @@ def run(delivered: Delivered, table: Table) -> list[np.ndarray]:
     return onnxruntime.InferenceSession(model).run(None, raw_feeds(table))
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.7, 2.5])
-def test_an_ensemble_of_classifiers_answers_like_its_members(temperature: float) -> None:
+@pytest.mark.parametrize(("temperature", "exponents"), [(1.0, None), (0.7, None), (2.5, None), (1.0, (0.9, 0.3))])
+def test_an_ensemble_of_classifiers_answers_like_its_members(
+    temperature: float, exponents: tuple[float, float] | None
+) -> None:
     table, signal = people(300)
     codes = terciles(signal)
     members = [classifiers(table, codes, ONEHOT), classifiers(table, codes, ROBUST, folds=2, c=0.1)]
     rows = gate_table(people(400, seed=1)[0], np.random.default_rng(0))
     weights = [0.7, 0.3]
-    label, probabilities = run(ensemble_graph([member_graph(m) for m in members], weights, CLASSES, temperature), rows)
-    expected = combine([predict_member(m, rows) for m in members], weights, 3, temperature)
+    graphs = [member_graph(m) for m in members]
+    label, probabilities = run(ensemble_graph(graphs, weights, CLASSES, temperature, exponents=exponents), rows)
+    expected = combine([predict_member(m, rows) for m in members], weights, 3, temperature, exponents)
     assert label.shape == (len(rows),) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities[:400], expected[:400], atol=2e-6)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)

@@ -261,7 +261,7 @@ def check_numbers(spec: JobSpec) -> None:
 def pick_families(spec: JobSpec, n_rows: int, n_features: int, n_classes: int = 0) -> tuple[str, ...]:
     """Names of the families to search: in the user's order, else cheap ones first, so that a model is there at once.
 
-    Raises SpecError for unknown names.
+    A family with a `rank` below 0 comes before them, cheap or not.  Raises SpecError for unknown names.
     """
     from assay.families import Shape, for_task
 
@@ -273,7 +273,11 @@ def pick_families(spec: JobSpec, n_rows: int, n_features: int, n_classes: int = 
     if spec.search.families is None:
         shape = Shape(n_rows, n_features, n_classes)
         usual = [name for name in known if getattr(known[name], "by_default", True)]  # others when they are named
-        return tuple(sorted(usual, key=lambda name: known[name].cost(known[name].Config(), shape).seconds))
+
+        def order(name: str) -> tuple[int, float]:
+            return getattr(known[name], "rank", 0), known[name].cost(known[name].Config(), shape).seconds
+
+        return tuple(sorted(usual, key=order))
     for i, name in enumerate(spec.search.families):
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=1)

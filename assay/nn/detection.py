@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from assay.model.graph import Scope
-from assay.nn.conv2d import TORCH, Backbone, Maps, PictureMaps, ScopeMaps, Unit, Value
+from assay.nn.conv2d import TORCH, Maps, PictureMaps, ScopeMaps, Unit, Value
+from assay.nn.pyramids import Pyramid
 
 STRIDES = (8, 16, 32)
 PRIOR = 0.01  # score of every place before training, as in RetinaNet
@@ -33,15 +34,18 @@ def places(side: int, strides: tuple[int, ...] = STRIDES) -> tuple[np.ndarray, n
 class Detector(PictureMaps):
     """shrink: by which the square is made smaller first.  side: of the square after that."""
 
+    pyramid: Pyramid
+
     def __init__(self, classes: int, side: int, shrink: int) -> None:
         super().__init__()
         self.classes, self.side, self.shrink = classes, side, shrink
 
     def compute(self, ops: Maps, x: Value) -> Value:
-        return self.body(ops, self.scaled(ops, ops.avg_pool(x, self.shrink, self.shrink) if self.shrink > 1 else x))
+        return self.body(ops, ops.avg_pool(x, self.shrink, self.shrink) if self.shrink > 1 else x)
 
-    def scaled(self, ops: Maps, x: Value) -> Value:
-        return ops.mul(ops.add(x, ops.const(_SHIFT)), ops.const(_FACTOR))
+    def factor_of(self, name: str) -> float:
+        """By what the learning rate of a parameter is multiplied: less for what was trained before."""
+        return self.pyramid.factor_of(name.removeprefix("pyramid.")) if name.startswith("pyramid.") else 1.0
 
     def answer(self, ops: Maps, boxes: Value, scores: Value) -> Value:
         """boxes: (N, 4, P), scores: (N, classes, P) -> (N, P * (4 + classes))."""
@@ -54,7 +58,7 @@ class Detector(PictureMaps):
 
     def told(self, x: Tensor) -> Any:
         """`raw` of training pictures, float (N, 3, side, side), already small."""
-        return self.raw(TORCH, self.scaled(TORCH, x))
+        return self.raw(TORCH, x)
 
     def emit(self, scope: Scope, x: str) -> str:
         ops = ScopeMaps(scope)
@@ -64,15 +68,16 @@ class Detector(PictureMaps):
 class Fcos(Detector):
     """Tian, Shen, Chen, He: FCOS, Fully Convolutional One-Stage Object Detection. ICCV 2019.
 
-    On a pyramid (Lin et al.: Feature Pyramid Networks. CVPR 2017) over a small residual net.  Changed: three levels, one
-    tower of `depth` convolutions for both questions with batch norms of each level's own, distances as softplus.
+    On a feature pyramid (Lin et al.: Feature Pyramid Networks. CVPR 2017).  Changed: three levels, one tower of `depth`
+    convolutions for both questions with batch norms of each level's own, distances as softplus.
+
+    pyramid: maps at strides 8, 16 and 32.  wide: channels of the heads.
     """
 
-    def __init__(self, classes: int, side: int, shrink: int, width: int, blocks: int, depth: int) -> None:
+    def __init__(self, classes: int, side: int, shrink: int, pyramid: Pyramid, wide: int, depth: int) -> None:
         super().__init__(classes, side, shrink)
-        self.backbone = Backbone((width, width, 2 * width, 4 * width, 4 * width), blocks)
-        wide = 2 * width
-        self.lateral = nn.ModuleList(nn.Conv2d(c, wide, 1) for c in (2 * width, 4 * width, 4 * width))
+        self.pyramid = pyramid
+        self.lateral = nn.ModuleList(nn.Conv2d(c, wide, 1) for c in pyramid.channels)
         self.smooth = nn.ModuleList(Unit(wide, wide) for _ in STRIDES)
         self.tower = nn.ModuleList(nn.ModuleList(Unit(wide, wide) for _ in range(depth)) for _ in STRIDES)
         self.kind = nn.Conv2d(wide, classes, 3, padding=1)
@@ -86,7 +91,7 @@ class Fcos(Detector):
 
     def raw(self, ops: Maps, x: Value) -> tuple[Value, Value, Value]:
         """Logits (N, classes, P), distances to the left, top, right and bottom in strides (N, 4, P), centre-ness logits."""
-        levels = self.backbone.compute(ops, x)[2:]
+        levels = self.pyramid.compute(ops, x)
         maps: list[Value] = []
         above: Value = None
         for level, lateral in zip(reversed(levels), reversed(list(self.lateral)), strict=True):
@@ -117,14 +122,18 @@ class Detr(Detector):
 
     Changed so that it learns from little: queries start as a grid of boxes and refine them (Liu et al.: DAB-DETR. ICLR
     2022), scores are sigmoids, and a dense head on the same maps is trained beside it (Zong, Song, Liu: Co-DETR. ICCV
-    2023); it is not delivered.  The features are those of a small residual net at stride 16.
+    2023); it is not delivered.
+
+    pyramid: its last map is at stride 16.
     """
 
-    def __init__(self, classes: int, side: int, shrink: int, width: int, d: int, layers: int, queries: int) -> None:
+    def __init__(
+        self, classes: int, side: int, shrink: int, pyramid: Pyramid, d: int, layers: int, queries: int
+    ) -> None:
         super().__init__(classes, side, shrink)
         self.d, self.queries, self.heads = d, queries, 4
-        self.backbone = Backbone((width, width, 2 * width, 4 * width), 1)
-        self.inward = nn.Conv2d(4 * width, d, 1)
+        self.pyramid = pyramid
+        self.inward = nn.Conv2d(pyramid.channels[-1], d, 1)
         self.encoder = nn.ModuleList(_Attending(d, False) for _ in range(1))
         self.decoder = nn.ModuleList(_Attending(d, True) for _ in range(layers))
         self.query = nn.Parameter(torch.randn(queries, d) * 0.5)
@@ -141,7 +150,7 @@ class Detr(Detector):
 
     def raw(self, ops: Maps, x: Value) -> tuple[Value, Value, Value]:
         """Of every layer: logits (N, Q, classes) and boxes (N, Q, 4) as centre and size; and the dense head's logits."""
-        level = ops.relu(ops.conv(self.backbone.compute(ops, x)[-1], self.inward))
+        level = ops.relu(ops.conv(self.pyramid.compute(ops, x)[-1], self.inward))
         tokens = ops.transpose(ops.reshape(level, (self.d, -1)), (0, 2, 1))
         place = ops.const(_waves(self.side // 16, self.d))
         for layer in self.encoder:
@@ -203,7 +212,3 @@ def _waves(n: int, d: int) -> np.ndarray:
     wave = np.concatenate([np.sin(at[:, None] * rates), np.cos(at[:, None] * rates)], 1)  # (n, d / 2)
     both = np.concatenate([np.repeat(wave, n, 0), np.tile(wave, (n, 1))], 1)
     return np.ascontiguousarray(both[None], np.float32)
-
-
-_SHIFT = np.full((1, 3, 1, 1), -118.0, np.float32)
-_FACTOR = np.full((1, 3, 1, 1), 1.0 / 60.0, np.float32)

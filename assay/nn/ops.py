@@ -53,6 +53,10 @@ class Ops(Protocol):
     def mean(self, x: Value, axes: Sequence[int], keep: bool = False) -> Value: ...
     def max_pool(self, x: Value, k: int, stride: int, padding: int = 0) -> Value: ...
     def avg_pool(self, x: Value, k: int, stride: int) -> Value: ...
+    def resized(self, x: Value, side: int) -> Value:
+        """(N, channels, rows, columns) -> (N, channels, side, side), bilinear."""
+        ...
+
     def filters(
         self,
         x: Value,
@@ -132,6 +136,11 @@ class TorchOps:
 
     def avg_pool(self, x: Tensor, k: int, stride: int) -> Tensor:
         return F.avg_pool2d(x, k, stride)
+
+    def resized(self, x: Tensor, side: int) -> Tensor:
+        if x.shape[-2:] == (side, side):
+            return x
+        return F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
 
     def filters(
         self,
@@ -221,6 +230,12 @@ class ScopeOps:
 
     def avg_pool(self, x: str, k: int, stride: int) -> str:
         return self.scope.add("AveragePool", x, kernel_shape=[k, k], strides=[stride, stride])
+
+    def resized(self, x: str, side: int) -> str:
+        sizes = self.scope.const(np.array([side, side], np.int64))
+        return self.scope.add(
+            "Resize", x, "", "", sizes, axes=[2, 3], mode="linear", coordinate_transformation_mode="half_pixel"
+        )
 
     def filters(
         self,

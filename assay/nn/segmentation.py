@@ -5,12 +5,14 @@ An answer is (classes, side, side) probabilities, flattened to one row.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 from torch import Tensor, nn
 
 from assay.nn.conv2d import TORCH, Backbone, Maps, PictureMaps, Residual, Unit, Value
+from assay.nn.pyramids import Pyramid
 
 
 class Segmenter(PictureMaps):
@@ -108,6 +110,44 @@ class DeepLab(Segmenter):
         if not self.training:
             return [out]
         return [out, ops.grown(ops.conv(maps[-1], self.side_head), 8)]
+
+
+class PyramidUNet(Segmenter):
+    """The expanding half of a U-Net over the maps of a pyramid, with the mean of the whole picture told to its middle.
+
+    pyramid: maps at strides `finest`, twice that, ... 32.  widths: of the expanding half, from stride 32 to the finest.
+    """
+
+    def __init__(
+        self, classes: int, shrink: int, drop: float, pyramid: Pyramid, widths: tuple[int, ...], finest: int
+    ) -> None:
+        super().__init__(classes, shrink, drop)
+        self.pyramid, self.finest = pyramid, finest
+        channels = pyramid.channels[::-1]
+        self.inward = Unit(channels[0], widths[0], 1)
+        self.whole = nn.Conv2d(channels[0], widths[0], 1)
+        self.skips = nn.ModuleList(Unit(c, w, 1) for c, w in zip(channels[1:], widths[1:], strict=True))
+        self.up = nn.ModuleList(Unit(a + b, b) for a, b in pairwise(widths))
+        self.head = nn.Conv2d(widths[-1], classes, 3, padding=1)
+        self.side_head = nn.Conv2d(widths[0], classes, 1)
+
+    def scaled(self, ops: Maps, x: Value) -> Value:
+        return x
+
+    def factor_of(self, name: str) -> float:
+        """By what the learning rate of a parameter is multiplied: less for what was trained before."""
+        return self.pyramid.factor_of(name.removeprefix("pyramid.")) if name.startswith("pyramid.") else 1.0
+
+    def logits(self, ops: Maps, x: Value) -> list[Value]:
+        *finer, last = self.pyramid.compute(ops, x)
+        middle = ops.relu(ops.conv(ops.mean(last, (2, 3), keep=True), self.whole))
+        h = first = ops.add(self.inward.compute(ops, last), ops.spread(middle, last))
+        for skip, up, fine in zip(self.skips, self.up, reversed(finer), strict=True):
+            h = up.compute(ops, ops.concat([ops.doubled(h), skip.compute(ops, fine)], 1))  # type: ignore[operator]
+        out = ops.grown(ops.conv(ops.dropout(h, self.drop), self.head), self.finest)
+        if not self.training:
+            return [out]
+        return [out, ops.grown(ops.conv(first, self.side_head), 32)]
 
 
 _SHIFT = np.full((1, 3, 1, 1), -118.0, np.float32)

@@ -15,10 +15,12 @@ from assay.errors import DataError, SpecError
 from assay.families import Target
 from assay.metrics import METRICS, for_kind
 from assay.spec import MIN_ROWS, JobSpec, ProfileFacts, Resolved, pick_families, pick_strategy
+from assay.tasks._available import available
 from assay.tasks._problem import Problem
 
 IMAGE, BOXES, MASK, NAMES, SPLIT = "image", "boxes", "mask", "mask_classes", "split"
 SIDES = ((1_500, 256), (4_000, 192))  # (pictures at most, side of the square); 128 beyond
+HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has at most this side
 JUDGES = 400  # pictures that validate at most
 OWN_SPLIT = 10  # pictures that a split of the archive must hold to be used
 GATE = 4  # real pictures that every graph is compared on
@@ -78,8 +80,12 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
     if folds is None:
         folds = 4 if usable < 60 else 5 if usable < 400 else 8
     because.append(f"validation holdout of 1/{folds}: {usable} pictures; nets are trained once")
-    side = next((s for most, s in SIDES if usable <= most), 128)
-    because.append(f"pictures scaled into {side} x {side} pixels: {usable} of them are kept in memory")
+    side = side_of(usable, spec.limits.time_seconds)
+    because.append(f"pictures scaled into {side} x {side} pixels, for {usable} of them and the time there is")
+    families = pick_families(spec, usable, 1, 1)
+    if spec.search.families is None:
+        families, absent = available(families)
+        because += [f"{name} is left out: {why}" for name, why in absent]
     if SPLIT in facts:
         because.append(f"the archive's own test and val splits are used where they hold {OWN_SPLIT} pictures or more")
     because.append("the best trial is delivered alone: boxes and masks of several are not averaged")
@@ -88,9 +94,15 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
         features=(IMAGE,), left_out=tuple((n, "goes with a picture and is not looked at") for n in facts
                                           if n not in (IMAGE, BOXES, MASK, NAMES, SPLIT)),
         method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
-        strategy=pick_strategy(spec), families=pick_families(spec, usable, 1, 1), ensemble=False,
+        strategy=pick_strategy(spec), families=families, ensemble=False,
         lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side},
     )  # fmt: skip
+
+
+def side_of(n: int, seconds: float | None) -> int:
+    """Of the square that n pictures are scaled into: as memory and time allow."""
+    side = next((s for most, s in SIDES if n <= most), 128)
+    return min(side, HASTY_SIDE) if seconds is not None and seconds < HASTY else side
 
 
 def front_of(resolved: Resolved) -> ImageFront:

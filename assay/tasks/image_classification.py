@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from assay.data.split import Folds, make_folds
 from assay.data.table import Blobs, ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.spec import ColumnFacts, JobSpec, ProfileFacts, Resolved
+from assay.tasks._available import available
 from assay.tasks._problem import Problem
 from assay.tasks.classification import Classification
 
@@ -58,7 +58,7 @@ class ImageClassification(Classification):
         method, folds = _validation(spec, found.n_rows, own, because)
         families = found.families
         if spec.search.families is None:
-            families, missing = _available(families)
+            families, missing = available(families)
             because += [f"{name} is left out: {why}" for name, why in missing]
         size = image_size(_median_side(column), found.n_rows, spec.limits.time_seconds)
         because.append(f"pictures are brought to {size} x {size} pixels")
@@ -186,16 +186,6 @@ def _validation(spec: JobSpec, n: int, own: set[str], because: list[str]) -> tup
         f"validation {method}, {'one part of 1/' if method == 'holdout' else 'parts: '}{folds}: {n} pictures"
     )
     return method, min(folds, max(2, n // 5))
-
-
-def _available(families: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
-    """Families that can run here, and why the others cannot: what their `missing()` says, where they have one."""
-    from assay.families import discover
-
-    known = discover()
-    why = {f: str(told) for f in families if (told := getattr(known[f], "missing", lambda: "")())}
-    kept = tuple(f for f in families if f not in why)
-    return (kept, sorted(why.items())) if kept else (tuple(families), [])
 
 
 def _known(table: Table, target: str) -> np.ndarray:

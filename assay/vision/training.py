@@ -66,15 +66,16 @@ def train(
     size = max(2, min(plan.batch, n))
     per_epoch = max(1, n // size)
     trainable = [p for p in net.parameters() if p.requires_grad]
-    optimizer = torch_optimizer(plan.rule, trainable)
+    optimizer = torch_optimizer(plan.rule, groups(net, plan.rule.learning_rate))  # type: ignore[arg-type]
+    rates = [float(g["lr"]) for g in optimizer.param_groups]
     mean = _Mean(net)
     best_score, best, told, judged = -math.inf, mean.state(), 0.0, 0.0
     for epoch in range(epochs):
         order = rng.permutation(n)
         for i in range(per_epoch):
             progress = max((epoch + i / per_epoch) / epochs, (time.monotonic() - began + judged) / allowed)
-            for group in optimizer.param_groups:
-                group["lr"] = plan.rule.learning_rate * float(factors(plan.schedule, np.array(min(1.0, progress))))
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * float(factors(plan.schedule, np.array(min(1.0, progress))))
             rows = np.sort(order[i * size : (i + 1) * size])
             _step(net, loss(*batch(rows, rng)), optimizer, trainable, plan, epoch)
             mean.update(net)
@@ -96,6 +97,16 @@ def train(
             break
     net.load_state_dict(best)
     net.eval()
+
+
+def groups(net: nn.Module, rate: float) -> list[dict[str, Any]]:
+    """Trainable parameters by learning rate: `net.factor_of(name)` times the plan's, where a net has that."""
+    factor_of = getattr(net, "factor_of", None)
+    found: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        if parameter.requires_grad:
+            found.setdefault(1.0 if factor_of is None else float(factor_of(name)), []).append(parameter)
+    return [{"params": p, "lr": rate * factor} for factor, p in found.items()]
 
 
 class _Mean:

@@ -42,15 +42,15 @@ class DetrFamily:
 
     def fit(self, config: DetrConfig, data: Split, ctx: TrialContext) -> Predictor:
         from assay.nn.detection import Detr
+        from assay.nn.pyramids import Scratch
         from assay.vision.losses import detr_loss
 
-        return fit_detector(
-            config, data, ctx,
-            lambda classes, side, shrink: Detr(
-                classes, side, shrink, config.width, config.d, config.layers, config.queries
-            ),
-            detr_loss,
-        )  # fmt: skip
+        def make(classes: int, side: int, shrink: int) -> Detr:
+            w = config.width
+            pyramid = Scratch((w, w, 2 * w, 4 * w), 1, 1)
+            return Detr(classes, side, shrink, pyramid, config.d, config.layers, config.queries)
+
+        return fit_detector(config, data, ctx, make, detr_loss)
 
 
 family = DetrFamily()

@@ -91,7 +91,8 @@ def scaling(x: np.ndarray) -> dict[str, list[float]]:
     return {"mean": some.mean(0).tolist(), "deviation": np.maximum(some.std(0), 1.0).tolist()}
 
 
-def augment_of(config: NetConfig, data: Split) -> Augment:
+def augment_of(config: Any, data: Split) -> Augment:
+    """config: anything with NetConfig's fields about pictures."""
     from assay.training.images.augment import Augment
 
     flip = config.flip == "on" or (config.flip == "auto" and mirror_keeps_classes(data))

@@ -25,14 +25,14 @@ class BackboneWish:
     def fit(
         self, table: Table, y: np.ndarray, target: Target, seed: int, weight: np.ndarray | None = None
     ) -> tuple[BackboneFeatures, np.ndarray]:
-        graph = _backbones.find().graph(self.size)
+        backbone = _backbones.find()
         column, front = source(table)
         pixels = Shrunk(column, front, front.size)
-        found = _backbones.run(graph, pixels.transform(table))
+        found = _backbones.remembered.of(backbone, self.size, pixels.transform(table))
         spread = found.std(0, dtype=np.float64)
         usual = max(1e-6, float(np.sqrt(np.mean(spread**2))))
         made = BackboneFeatures(
-            pixels, graph, found.mean(0), (1.0 / np.maximum(spread, 0.2 * usual)).astype(np.float32)
+            pixels, backbone, self.size, found.mean(0), (1.0 / np.maximum(spread, 0.2 * usual)).astype(np.float32)
         )
         return made, np.asarray((found - made.mean) * made.scale)
 
@@ -42,7 +42,8 @@ class BackboneFeatures:
     """mean, scale: float32 (d,)."""
 
     pixels: Shrunk
-    graph: Graph
+    backbone: _backbones.Backbone
+    size: int
     mean: np.ndarray
     scale: np.ndarray
     groups: None = None
@@ -52,13 +53,14 @@ class BackboneFeatures:
         return self.pixels.columns
 
     def transform(self, table: Table) -> np.ndarray:
-        return np.asarray((_backbones.run(self.graph, self.pixels.transform(table)) - self.mean) * self.scale)
+        found = _backbones.remembered.of(self.backbone, self.size, self.pixels.transform(table))
+        return np.asarray((found - self.mean) * self.scale)
 
     def to_onnx(self, inputs: Mapping[str, str]) -> Graph:
         scope = Scope()
         x = scope.add("Cast", scope.include(self.pixels.to_onnx(inputs)), to=1)
         x = scope.add("Transpose", x, perm=[0, 3, 1, 2])
-        found = scope.include(self.graph.renamed({"pixels": x}))
+        found = scope.include(self.backbone.graph(self.size).renamed({"pixels": x}))
         centred = scope.add("Sub", found, scope.const(self.mean))
         return scope.graph(scope.add("Mul", centred, scope.const(self.scale)))
 

@@ -23,7 +23,8 @@ from assay.testing.context import ToyContext
 from assay.testing.shapes import shapes_table
 from assay.vision.evaluate import found_in
 
-NAMES = [n for n, f in discover().items() if f.tasks & {"object_detection", "segmentation"}]
+FAMILIES = {n: f for n, f in discover().items() if f.tasks & {"object_detection", "segmentation"}}
+NAMES = [n for n, f in FAMILIES.items() if not getattr(f, "missing", lambda: "")()]
 SIDE = 64
 
 
@@ -56,9 +57,13 @@ def split(task: str) -> Split:
 def small(family: Family) -> Any:
     """The default, narrower where it is a net."""
     known = {d.name for d in space_of(family)}
-    quick = (
-        {"width": min(v for v in (8, 12, 16) if _allowed(family, "width", v))} if "width" in known else {"trees": 20}
-    )
+    quick: dict[str, Any] = {}
+    if "width" in known:
+        quick["width"] = min(v for v in (8, 12, 16) if _allowed(family, "width", v))
+    if "trees" in known:
+        quick["trees"] = 20
+    if "wide" in known:
+        quick["wide"] = 32
     return dataclasses.replace(family.Config(), **quick)
 
 
@@ -110,7 +115,15 @@ def test_random_configurations_survive_json_and_cost_grows(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "least", "steps"), [("fcos", 0.1, 30), ("unet", 0.5, 12), ("deeplab", 0.5, 12), ("pixel_forest", 0.5, 1)]
+    ("name", "least", "steps"),
+    [
+        ("fcos", 0.1, 30),
+        ("pretrained_fcos", 0.1, 12),
+        ("unet", 0.5, 12),
+        ("deeplab", 0.5, 12),
+        ("pretrained_unet", 0.4, 6),
+        ("pixel_forest", 0.5, 1),
+    ],
 )
 def test_it_learns_shapes(name: str, least: float, steps: int) -> None:
     family = discover()[name]

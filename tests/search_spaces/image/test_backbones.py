@@ -19,6 +19,7 @@ from search_spaces.image.pretrained_backbone import PretrainedBackboneConfig, fa
 
 def test_without_weights_it_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     table, y = toy_pictures(20, 2)
+    monkeypatch.setattr("assay.nn.images.lite.installed", lambda: False)
     monkeypatch.delenv(VARIABLE, raising=False)
     assert "set ASSAY_WEIGHTS_DIR to a folder" in family.missing()
     monkeypatch.setenv(VARIABLE, str(tmp_path))

@@ -167,21 +167,32 @@ def get_schema(services: Live, caller: Caller, model_id: ModelId) -> Response:
         "schema_mismatch",
         "unsupported_format",
         "dataset_too_large",
-        media={"text/csv": STRING},
+        media={"text/csv": STRING, "application/zip": BINARY},
     ),
     openapi_extra={"x-scope": "read", **_ROWS},
 )
-async def predict(request: Request, services: Live, caller: Caller, model_id: ModelId) -> Response:
+async def predict(
+    request: Request,
+    services: Live,
+    caller: Caller,
+    model_id: ModelId,
+    format: Annotated[
+        Literal["json", "csv", "coco", "masks"] | None,
+        Query(description="Of the answers; `coco` for boxes and masks, `masks` for a zip of PNG files."),
+    ] = None,
+) -> Response:
     """Rows as JSON objects, as `columns` and `data`, or as csv with a header; one answer a row, in order.
 
     A model of pictures also takes one picture (`image/png`, `image/jpeg`, ...) or a zip of them, answered in the order of
     its members with their `name`; in JSON a picture is base64.
 
-    `Accept: text/csv` answers csv: `prediction`, and `probability_<class>` for every class.
+    `Accept: text/csv` answers csv: `prediction`, and `probability_<class>` for every class.  `format=coco` answers boxes or
+    masks as COCO's JSON, `format=masks` (or `Accept: application/zip`) the masks of a segmenter as PNG files in a zip.
     """
     sent, kind = await request.body(), _kind(request)
-    wants_csv = "text/csv" in request.headers.get("accept", "")
-    return await run_in_threadpool(_predict, services, caller, model_id, sent, kind, wants_csv)
+    accepted = request.headers.get("accept", "")
+    wanted = format or ("csv" if "text/csv" in accepted else "masks" if "application/zip" in accepted else "json")
+    return await run_in_threadpool(_predict, services, caller, model_id, sent, kind, wanted)
 
 
 @router.post(
@@ -206,21 +217,30 @@ async def explain(request: Request, services: Live, caller: Caller, model_id: Mo
     return await run_in_threadpool(_explain, services, caller, model_id, sent, kind)
 
 
-def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: str, wants_csv: bool) -> Response:
+def _predict(services: Services, caller: Any, model_id: str, sent: bytes, kind: str, wanted: str) -> Response:
+    """wanted: "json", "csv", or one of the formats of the model's task."""
     from assay.model.predict import answers as told
     from assay.model.predict import csv_lines
+    from assay.tasks import discover
 
     row = service.get(services, caller, model_id)
+    task: Any = discover().get(str(row.manifest.get("task")))
+    if wanted not in ("json", "csv", *getattr(task, "formats", ())):
+        known = ", ".join(("json", "csv", *getattr(task, "formats", ())))
+        raise ApiError("validation_error", f"a model of this task does not answer as {wanted!r}; it does as {known}")
     given = _rows(sent, kind)
     model, table, warnings = _read(services, row, given, MAX_ROWS)
     outputs = model.run(table)
-    if wants_csv:
+    if wanted == "csv":
         out = io.StringIO(newline="")
         csv.writer(out, lineterminator="\n").writerows(csv_lines(outputs, model.manifest))
         return Response(out.getvalue(), media_type="text/csv")
     predictions = told(outputs, model.manifest)
     if isinstance(given, Sent):
         predictions = [p if n is None else {**p, "name": n} for p, n in zip(predictions, given.names, strict=True)]
+    if wanted != "json":
+        content, media = task.render(wanted, predictions, model.manifest)
+        return Response(content, media_type=media)
     found = {"model_id": row.id, "predictions": predictions}
     return answers.json({**found, "warnings": [w.to_json() for w in warnings]})
 

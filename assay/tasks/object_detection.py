@@ -29,6 +29,7 @@ class ObjectDetection:
     name = "object_detection"
     about = "find things in pictures: boxes with labels and scores"
     kinds: tuple[str, ...] = (KIND,)
+    formats: tuple[str, ...] = ("coco",)  # that answers can be had in, besides JSON and csv
 
     def default_metric(self, kind: str) -> str:
         return "map50"
@@ -89,6 +90,12 @@ class ObjectDetection:
         yield ["prediction"]
         for answer in self.answers(outputs, manifest):
             yield [json.dumps(answer["value"], ensure_ascii=False)]
+
+    def render(self, format: str, predictions: Sequence[Mapping[str, Any]], manifest: Manifest) -> tuple[bytes, str]:
+        """(file, media type) of the answers of one request, in one of `formats`."""
+        from assay.vision.exchange import MEDIA, render
+
+        return render(format, predictions, manifest.classes), MEDIA[format]
 
 
 task: TaskType = ObjectDetection()

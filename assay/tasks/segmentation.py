@@ -29,6 +29,7 @@ class Segmentation:
     name = "segmentation"
     about = "tell the pixels of pictures apart: a class for every one"
     kinds: tuple[str, ...] = (KIND,)
+    formats: tuple[str, ...] = ("coco", "masks")  # that answers can be had in, besides JSON and csv
 
     def default_metric(self, kind: str) -> str:
         return "mean_iou"
@@ -84,6 +85,12 @@ class Segmentation:
         yield ["prediction"]
         for answer in self.answers(outputs, manifest):
             yield [json.dumps({k: answer["value"][k] for k in ("size", "counts")}, ensure_ascii=False)]
+
+    def render(self, format: str, predictions: Sequence[Mapping[str, Any]], manifest: Manifest) -> tuple[bytes, str]:
+        """(file, media type) of the answers of one request, in one of `formats`."""
+        from assay.vision.exchange import MEDIA, render
+
+        return render(format, predictions, manifest.classes), MEDIA[format]
 
 
 def _from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:

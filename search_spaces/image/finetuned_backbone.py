@@ -24,7 +24,7 @@ class FinetunedBackboneConfig:
     """size: that the net sees.  layer_decay: of the learning rate from stage to stage towards the pixels."""
 
     size: Annotated[int, Choice(96, 128, 160, 224)] = 128
-    learning_rate: Annotated[float, Float(1e-4, 3e-3, log=True)] = 6e-4
+    learning_rate: Annotated[float, Float(3e-5, 1e-3, log=True)] = 2e-4
     layer_decay: Annotated[float, Float(0.5, 1.0)] = 0.75
     weight_decay: Annotated[float, Float(1e-4, 0.2, log=True)] = 0.02
     smoothing: Annotated[float, Choice(0.0, 0.05, 0.1)] = 0.05

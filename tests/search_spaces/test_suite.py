@@ -11,9 +11,12 @@ from assay.testing.families import FamilySuite
 # generators predict nothing, detectors and segmenters answer for every place: tests/search_spaces/generative, detection
 # and segmentation hold them to contracts of their own
 OTHERS = {"generation", "object_detection", "segmentation"}
+LARGE = {
+    "finetuned_backbone"
+}  # millions of weights are trained: tests/search_spaces/image/test_finetuned.py is quicker
 
 
-@pytest.mark.parametrize("name", sorted(n for n, f in discover().items() if not OTHERS & f.tasks))
+@pytest.mark.parametrize("name", sorted(n for n, f in discover().items() if not OTHERS & f.tasks and n not in LARGE))
 class TestFamilies(FamilySuite):
     @pytest.fixture
     def family(self, name: str) -> Family:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TARGET, SPLIT, MASK = "label", "split", "mask"
 SIDES = (32, 64, 96, 128, 192)  # that larger pictures are brought to: they halve and quarter without rest
 MAX_PIXEL_BYTES = 600 << 20  # of all decoded pictures together
-LEAST_SIDE = 16
+LEAST_SIDE, MOST_SIDE = 16, 128  # a core reads about 400 pictures of 128 pixels a second with a pretrained net
 GATE_ROWS = 100
 LARGE = 1500  # pictures from which one part for validation is enough
 
@@ -60,7 +60,7 @@ class ImageClassification(Classification):
         if spec.search.families is None:
             families, missing = available(families)
             because += [f"{name} is left out: {why}" for name, why in missing]
-        size = image_size(_median_side(column), found.n_rows, spec.limits.time_seconds)
+        size = image_size(_median_side(column), found.n_rows)
         because.append(f"pictures are brought to {size} x {size} pixels")
         reasons = {SPLIT: "says which part a picture is of", MASK: "is no picture to classify"}
         left_out = tuple(
@@ -116,13 +116,11 @@ class ImageClassification(Classification):
         )
 
 
-def image_size(longer_side: int, n: int, seconds: float | None) -> int:
-    """The side that pictures are brought to: their own where they are small, else what time and memory allow."""
+def image_size(longer_side: int, n: int) -> int:
+    """The side that pictures are brought to: their own where they are small, else what memory allows."""
     if longer_side <= SIDES[0] + 8:
         return max(LEAST_SIDE, longer_side + longer_side % 2)
-    short = seconds is not None and seconds < 200
-    wanted = next((s for s in SIDES if s >= 0.8 * longer_side), SIDES[-1])
-    wanted = min(wanted, 96 if short else 128)
+    wanted = min(MOST_SIDE, next((s for s in SIDES if s >= 0.8 * longer_side), SIDES[-1]))
     fitting = [s for s in SIDES if s <= wanted and 3 * s * s * n <= MAX_PIXEL_BYTES]
     return fitting[-1] if fitting else SIDES[0]
 

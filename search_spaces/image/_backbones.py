@@ -51,7 +51,7 @@ class Backbone(Protocol):
         ...
 
     def graph(self, size: int) -> Graph:
-        """`exported(net(size))`, remembered."""
+        """From `pixels` to features (N, d) that are used as they are; remembered."""
         ...
 
 
@@ -81,7 +81,7 @@ class Lite:
         return scope.graph(net.pooled(ops, ops.resized("pixels", int(net.size))))  # type: ignore[operator, arg-type]
 
     def graph(self, size: int) -> Graph:
-        return _graph(self, size)
+        return _lite_graph(size)
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,16 @@ def _kind(folder: Path) -> str:
         return str(json.loads((folder / "config.json").read_text("utf-8")).get("model_type"))
     except ValueError:
         return ""
+
+
+@cache
+def _lite_graph(size: int) -> Graph:
+    from assay.nn.images.lite import pretrained
+    from assay.nn.ops import ScopeOps
+
+    scope = Scope()
+    ops = ScopeOps(scope)
+    return scope.graph(pretrained().several(ops, ops.resized("pixels", size), size))
 
 
 @cache

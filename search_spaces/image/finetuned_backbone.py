@@ -16,6 +16,7 @@ from search_spaces.image._pixels import Pixels
 if TYPE_CHECKING:
     from torch import nn
 
+ENOUGH = 1.5  # epochs that are worth starting for; with more time it trains on, with less it ends sooner
 RATE = 45.0  # pictures of 128 pixels a second, there and back, on one core
 
 
@@ -61,9 +62,9 @@ class FinetunedBackbone:
 
     def cost(self, config: FinetunedBackboneConfig, shape: Shape) -> Cost:
         size = (config.size / 128) ** 2
-        seconds = 3.0 + config.epochs * shape.n_rows * size / RATE
+        epoch = shape.n_rows * size / RATE
         memory = 900_000_000 + shape.n_rows * 50_000 + config.batch_size * 3e7 * size
-        return Cost(0.5 * seconds, int(memory), int(memory))
+        return Cost(4.0 + min(0.5 * config.epochs, ENOUGH) * epoch, int(memory), int(memory))
 
     def fit(self, config: FinetunedBackboneConfig, data: Split, ctx: TrialContext) -> Predictor:
         import torch
@@ -77,7 +78,7 @@ class FinetunedBackbone:
         torch.manual_seed(ctx.seed)
         backbone = _backbones.find()
         net = _with_head(backbone.net(config.size), data.target.n_classes, config.dropout)
-        _probe(net, backbone, config.size, data, ctx)
+        _probe(net, backbone, data, ctx)
         rule = Rule("adamw", config.learning_rate, weight_decay=config.weight_decay)
         plan = Plan(
             rule, config.batch_size, config.epochs, augment_of(config, data), config.smoothing,
@@ -111,13 +112,13 @@ def _with_head(body: nn.Module, classes: int, dropout: float) -> Any:
     return Headed()
 
 
-def _probe(net: Any, backbone: _backbones.Backbone, size: int, data: Split, ctx: TrialContext) -> None:
+def _probe(net: Any, backbone: _backbones.Backbone, data: Split, ctx: TrialContext) -> None:
     """Start the answer where a linear model on the features as they are ends."""
     import torch
 
     from search_spaces.image._heads import fit_logistic
 
-    found = _backbones.remembered.of(backbone, size, data.x)
+    found = _backbones.run(backbone.exported(net.body), data.x, ctx.threads)
     mean, spread = found.mean(0), found.std(0)
     scale = 1.0 / np.maximum(spread, 0.2 * max(1e-6, float(np.sqrt(np.mean(spread**2)))))
     scaled = replace(data, x=np.asarray((found - mean) * scale, np.float32))

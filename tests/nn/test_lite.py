@@ -32,6 +32,24 @@ def test_the_graph_answers_like_the_net_at_even_and_odd_sizes() -> None:
         np.testing.assert_allclose(session.run(None, {"image": x})[0], own, atol=2e-4)
 
 
+def test_the_features_of_several_stages_are_the_same_in_the_graph() -> None:
+    import onnxruntime
+
+    net, side = Lite0().eval(), 96
+    scope = Scope()
+    ops = ScopeOps(scope)
+    graph = scope.graph(net.several(ops, ops.resized(ops.pixels("image"), side), side))
+    model = encode(graph, [Port("image", "uint8", ["N", "s", "s", 3])], [Port(graph.output, "float32", ["N", None])])
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 3), np.uint8)
+    own = TorchOps()
+    with torch.inference_mode():
+        pixels = own.resized(torch.from_numpy(x).permute(0, 3, 1, 2).float(), side)
+        expected = net.several(own, pixels, side).numpy()
+    assert expected.shape == (2, 1280 + 320 + 4 * 112)
+    np.testing.assert_allclose(session.run(None, {"image": x})[0], expected, atol=2e-4)
+
+
 def test_later_stages_are_nearer_to_the_answer() -> None:
     net = Lite0()
     depths = [net.depth_of(name) for name, _ in net.named_parameters()]

@@ -115,6 +115,17 @@ class Lite0(nn.Module):
         last = self.maps(ops, x, (32,))[0]
         return ops.mean(ops.clip(ops.conv(last, self.head), 0.0, 6.0), (2, 3))
 
+    def several(self, ops: Ops, x: Value, side: int) -> Value:
+        """Features that are used as they are: `pooled`, and means of earlier maps, of stride 16 by quarters of the picture.
+
+        side: of x, a multiple of 32.  What earlier stages see helps where pictures are unlike ImageNet's.
+        """
+        assert self.head is not None
+        middle, last = self.maps(ops, x, (16, 32))
+        top = ops.mean(ops.clip(ops.conv(last, self.head), 0.0, 6.0), (2, 3))
+        half = side // 32
+        return ops.concat([top, ops.mean(last, (2, 3)), ops.reshape(ops.avg_pool(middle, half, half), (-1,))], 1)
+
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.pooled(TorchOps(), x)
         return out

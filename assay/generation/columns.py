@@ -8,7 +8,7 @@ to as many decimals as the column has.  Dates are days since the column's first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ STANDS_OUT = 5.0  # ... if it is so many times as frequent as the usual value of
 KNOTS = 257  # quantiles kept of a column, evenly spaced in the score
 FAR = 3.5  # scores beyond it stand for the smallest and the largest value
 MAX_DECIMALS = 6
+MAX_EXACT = 2000  # values of a number column that are kept as they are
+UNSEEN = 0.1  # ... if at most this share of new values is expected not to be among them
+UNSEEN_ODD = 0.4  # ... of values that lie on no grid
 MAX_TOLD = 200  # words of a column named in the manifest
 
 
@@ -34,6 +37,7 @@ class ColumnCode:
     words: all texts, the frequent ones (`n_words`) first; others: cumulated shares of the rest.  atoms: values told as
     they are, ascending.  knots: float64 (KNOTS,) quantiles of the other values, or None.  missing: rows may lack it.
     decimals, step: all values are multiples of the step and have so many decimals; None and 0 when there is no such grid.
+    exact: float64, ascending: the values a number may take when new rows hardly ever bring another one, else empty.
     """
 
     name: str
@@ -48,6 +52,7 @@ class ColumnCode:
     decimals: int | None = None
     step: float = 0.0
     origin: str = ""
+    exact: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def rest(self) -> int:
@@ -70,7 +75,7 @@ class ColumnCode:
         """What reading samples needs."""
         return {
             "name": self.name, "type": str(self.type), "form": self.form, "decimals": self.decimals,
-            "origin": self.origin, "missing": self.missing,
+            "origin": self.origin, "missing": self.missing, "values": self.exact.tolist() or None,
             "words": sorted(self.words) if self.form == "word" and len(self.words) <= MAX_TOLD else None,
         }  # fmt: skip
 
@@ -96,22 +101,27 @@ class Parts:
 class Layout:
     """sizes: codes of each of the p code parts.  gates: for each of the q scores the (code part, code) in which it
     counts, None for always.  target: the code part a condition may fix, None for none.  ordered: for each code part
-    whether its codes ascend with the values they stand for."""
+    whether its codes ascend with the values they stand for.  code_at, score_at: positions of the columns in the file that
+    the parts belong to, the target's last."""
 
     sizes: tuple[int, ...]
     gates: tuple[tuple[int, int] | None, ...]
     target: int | None = None
     ordered: tuple[bool, ...] = ()
+    code_at: tuple[int, ...] = ()
+    score_at: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class RowCoder:
-    """Fitted on training rows.  code_of, score_of: positions of the columns that have such a part."""
+    """Fitted on training rows.  code_of, score_of: positions of the columns that have such a part.  target: position of
+    the column to be told from the others, None for none."""
 
     columns: tuple[ColumnCode, ...]
     code_of: tuple[int, ...]
     score_of: tuple[int, ...]
     layout: Layout
+    target: int | None = None
 
     def encode(self, table: Table) -> Parts:
         """Any rows with these columns; words never seen count as the rest, or as the most frequent word."""
@@ -128,27 +138,62 @@ class RowCoder:
         made = np.stack(codes, 1) if codes else np.empty((n, 0), np.int64)
         return Parts(made, scores, np.isfinite(values), values)
 
-    def emit(self, scope: Scope, codes: Sequence[str], numbers: str, uniform: str, raw: bool) -> dict[str, str]:
+    def cells(self, table: Table) -> np.ndarray:
+        """Every column but the target that varies, float32 (n, d): codes of words, numbers as they are, NaN for missing."""
+        codes = self.encode(table).codes
+        found = [
+            codes[:, self.code_of.index(i)] if c.form == "word" else raw_values(table, c)
+            for i, c in self._told_from()
+        ]  # fmt: skip
+        return np.stack(found, 1).astype(np.float32) if found else np.empty((len(table), 0), np.float32)
+
+    def emit(
+        self,
+        scope: Scope,
+        codes: Sequence[str],
+        numbers: str,
+        uniform: str,
+        raw: bool,
+        again: Callable[[str], tuple[str, str]] | None = None,
+    ) -> dict[str, str]:
         """The columns as graph values: float32 [N, 1] or string [N] by column name.
 
         codes: int64 [N] each; numbers: float32 [N, q], scores (or, when raw, the values themselves); uniform: float32
-        [N, `n_uniform`], for words that share a code.
+        [N, `n_uniform`], for words that share a code.  again: from the cells of the other columns to a new code and score
+        of the target.
         """
         values = _emit_values(scope, self.columns, self.score_of, numbers, raw) if self.score_of else ""
         found: dict[str, str] = {}
-        drawn = 0
-        for i, c in enumerate(self.columns):
+        for i in range(len(self.columns)):
             code = codes[self.code_of.index(i)] if i in self.code_of else ""
+            value = column(scope, values, self.score_of.index(i)) if i in self.score_of else ""
+            found[self.columns[i].name] = self._emit(scope, i, code, value, uniform)
+        if again is None or self.target is None:
+            return found
+        cells = []
+        for i, c in self._told_from():
             if c.form == "word":
-                u = ""
-                if c.rest >= 0:
-                    u = column(scope, uniform, drawn)
-                    drawn += 1
-                found[c.name] = _emit_word(scope, c, code, u, uniform)
+                as_number = scope.add("Cast", codes[self.code_of.index(i)], to=1)
+                cells.append(scope.add("Unsqueeze", as_number, scope.const([1])))
             else:
-                value = column(scope, values, self.score_of.index(i)) if i in self.score_of else ""
-                found[c.name] = _emit_number(scope, c, code, value, uniform)
+                cells.append(found[c.name])
+        code, score = again(cells[0] if len(cells) == 1 else scope.add("Concat", *cells, axis=1))
+        value = _emit_values(scope, self.columns, [self.target], score, False) if score else ""
+        found[self.columns[self.target].name] = self._emit(scope, self.target, code, value, uniform)
         return found
+
+    def _told_from(self) -> list[tuple[int, ColumnCode]]:
+        """The columns the target is told from: those that vary."""
+        varying = {*self.code_of, *self.score_of}
+        return [(i, c) for i, c in enumerate(self.columns) if i in varying and i != self.target]
+
+    def _emit(self, scope: Scope, i: int, code: str, value: str, uniform: str) -> str:
+        c = self.columns[i]
+        if c.form != "word":
+            return _emit_number(scope, c, code, value, uniform)
+        shared = [j for j, other in enumerate(self.columns) if other.form == "word" and other.rest >= 0]
+        u = column(scope, uniform, shared.index(i)) if i in shared else ""
+        return _emit_word(scope, c, code, u, uniform)
 
     @property
     def n_uniform(self) -> int:
@@ -182,12 +227,13 @@ def fit_rows(table: Table, target: str | None = None) -> RowCoder:
     )  # fmt: skip
     conditional = target is not None and 0 in code_of and columns[0].is_discrete
     ordered = tuple(columns[i].form != "word" and columns[i].rest < 0 for i in code_of)
-    return RowCoder(
-        columns,
-        code_of,
-        score_of,
-        Layout(tuple(columns[i].n_codes for i in code_of), gates, 0 if conditional else None, ordered),
-    )
+    last = 0 if target is None else len(columns)  # the target comes first among the columns, and last in a row
+    at = [i if i or not last else last for i in range(len(columns))]
+    layout = Layout(
+        tuple(columns[i].n_codes for i in code_of), gates, 0 if conditional else None, ordered,
+        tuple(at[i] for i in code_of), tuple(at[i] for i in score_of),
+    )  # fmt: skip
+    return RowCoder(columns, code_of, score_of, layout, 0 if target is not None else None)
 
 
 def column(scope: Scope, matrix: str, j: int) -> str:
@@ -241,7 +287,42 @@ def _fit(table: Table, name: str) -> ColumnCode:
         decimals=decimals,
         step=step,
         origin=origin,
+        exact=_exact(distinct, counts, step, origin),
     )
+
+
+def _exact(distinct: np.ndarray, counts: np.ndarray, step: float, origin: str) -> np.ndarray:
+    """The values a number column takes: those there are where unseen ones are few, by the share of values seen once (Good,
+    Biometrika 1953), or the points of the grid they lie on, as standardised whole numbers do.  What lies between gives a
+    sample away, and float32, in which graphs compute, does not hold them all."""
+    whole = step >= 1 and len(distinct) > MAX_ATOMS and np.abs(distinct).max() < 2**24  # float32 holds this grid
+    if origin or whole or not 0 < len(distinct) <= MAX_EXACT:
+        return np.empty(0)
+    once = float((counts == 1).sum() / counts.sum())
+    if once <= UNSEEN:
+        return distinct.astype(np.float64)
+    grid = _grid_points(distinct) if not step and once < 1 else np.empty(0)
+    return distinct.astype(np.float64) if not len(grid) and not step and once <= UNSEEN_ODD else grid
+
+
+def _grid_points(distinct: np.ndarray) -> np.ndarray:
+    """Evenly spaced values among which all of these are, empty when there are more than MAX_EXACT: the largest common
+    step by Euclid's algorithm on the gaps, as far as rounding allows."""
+    gaps = np.diff(distinct)
+    rough = 1e-7 * float(distinct[-1] - distinct[0])
+    step = float(gaps.min())
+    while step > 10 * rough:
+        left = np.abs(gaps - np.round(gaps / step) * step)
+        if left.max() <= rough:
+            break
+        step = float(left[left > rough].min())
+    n = round(float(distinct[-1] - distinct[0]) / max(step, rough)) + 1
+    if step <= 10 * rough or n > MAX_EXACT:
+        return np.empty(0)
+    place = np.round((distinct - distinct[0]) / ((distinct[-1] - distinct[0]) / (n - 1))).astype(np.int64)
+    points = np.linspace(distinct[0], distinct[-1], n)
+    points[place] = distinct
+    return points
 
 
 def days(words: Words) -> np.ndarray:

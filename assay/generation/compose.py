@@ -10,6 +10,7 @@ import numpy as np
 
 from assay.generation.columns import RowCoder
 from assay.generation.parts import Inputs, cut
+from assay.generation.retell import Retelling
 from assay.model.graph import Graph, Port, Scope, dedupe, encode
 
 Shape = tuple[int | str | None, ...]
@@ -54,18 +55,25 @@ class Composed:
         return encode(graph, ports, [Port(p, *self.ports[p]) for p in self.outputs], metadata)
 
 
-def compose_rows(coder: RowCoder, generator: Any) -> Composed:
-    """noise, uniform, given -> every column."""
+def compose_rows(coder: RowCoder, generator: Any, retelling: Retelling | None = None) -> Composed:
+    """noise, uniform, given -> every column.  retelling: what the target of a row becomes, see there."""
     scope = Scope()
     drawn = generator.emit(Inputs(scope, "noise", "uniform", "given"))
     rest = cut(scope, "uniform", generator.uniform, coder.n_uniform)
-    columns = coder.emit(scope, drawn.codes, drawn.numbers, rest, drawn.raw)
+    own = generator.uniform + coder.n_uniform
+    more = retelling.uniform if retelling else 0
+
+    def again(cells: str) -> tuple[str, str]:
+        assert retelling is not None
+        return retelling.emit(scope, cells, cut(scope, "uniform", own, more))
+
+    columns = coder.emit(scope, drawn.codes, drawn.numbers, rest, drawn.raw, again if retelling else None)
     outputs = {c.name: scope.add("Identity", columns[c.name]) for c in coder.columns}
     ports: dict[str, tuple[str, Shape]] = {
         c.name: ("string", ("N",)) if c.form == "word" else ("float32", ("N", 1)) for c in coder.columns
     }
     conditional = coder.layout.target is not None
-    inputs = _inputs(generator.noise, generator.uniform + coder.n_uniform, conditional)
+    inputs = _inputs(generator.noise, own + more, conditional)
     names = _names(inputs, outputs)
     spec = {
         "data": "rows",

@@ -107,6 +107,8 @@ def read(values: np.ndarray, column: Mapping[str, Any]) -> np.ndarray:
     if column["form"] == "word":
         return values.astype(object)
     numbers = values[:, 0].astype(np.float64)
+    if column.get("values"):
+        return _nearest(numbers, np.asarray(column["values"], np.float64))
     if column["form"] == "number":
         return numbers if column["decimals"] is None else np.round(numbers, column["decimals"]) + 0.0
     text = np.full(len(numbers), "", dtype=object)
@@ -115,6 +117,12 @@ def read(values: np.ndarray, column: Mapping[str, Any]) -> np.ndarray:
     written = (np.datetime64(column["origin"], "s") + seconds).astype(str)
     text[known] = [t.replace("T", " ") for t in written.tolist()]
     return text
+
+
+def _nearest(numbers: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """The nearest of the values a column takes; NaN stays."""
+    place = np.searchsorted((exact[1:] + exact[:-1]) / 2, numbers)
+    return np.where(np.isnan(numbers), numbers, exact[np.minimum(place, len(exact) - 1)])
 
 
 def _conditions(

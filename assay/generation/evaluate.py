@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,18 +38,23 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     steps = request.family.steps(config)
     found: list[tuple[Composed, dict[str, float]]] = []
     per_sample = 0.0
+    curve: list[tuple[float, int]] = []  # of the first fold
+    fit_seconds = 0.0
     for i in range(len(problem.folds)):
         left = started + request.seconds - time.monotonic()
         if left <= 0:
             raise TimedOut(f"{i} of {len(problem.folds)} folds were trained within {request.seconds:.1f} s")
         stage = stage_of(problem, i)
         share = 0.8 * left / (len(problem.folds) - i)  # the rest is for drawing and judging
-        context = FitContext(
+        context = _Watched(
             device=request.device, rng=np.random.default_rng([request.seed, i]),
             seed=(request.seed * 1009 + i) % (2**31 - 1), max_steps=steps, threads=request.threads, tell=request.tell,
             deadline=time.monotonic() + share, base=i * steps, quiet=i > 0,
+            curve=curve if i == 0 else [],
         )  # fmt: skip
+        began = time.monotonic()
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
+        fit_seconds = max(fit_seconds, time.monotonic() - began)
         composed = stage.compose(generator)
         began = time.perf_counter()
         samples = drawn(composed, stage.n_samples(composed))
@@ -60,7 +66,11 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         raise Diverged(f"{problem.resolved.metric} is not defined for this generator: {scores}")
     composed = found[0][0]
     request.tell(len(found) * steps, float(np.mean(scores)))
-    facts = {"generator": composed.to_json(), "metrics": found[0][1]}
+    again = {
+        "config": dict(request.config), "seed": request.seed, "seconds": fit_seconds + stage.own_seconds,
+        "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps,
+    }  # fmt: skip
+    facts = {"generator": composed.to_json(), "metrics": found[0][1], "fit": again}
     gate = {f"gate/{k}": v for k, v in as_numbers(gate_samples(composed)).items()}
     checkpoint.save(request.path, composed.graph, gate, {**request.info, "family": request.family.name, **facts})
     names = found[0][1].keys()
@@ -73,6 +83,18 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         predict_ms_per_row=1000 * per_sample,
         size_bytes=request.path.stat().st_size,
     )
+
+
+@dataclass
+class _Watched(FitContext):
+    """Keeps (score, step) of every report: the best step is how long the delivered generator trains."""
+
+    curve: list[tuple[float, int]] = field(default_factory=list)
+
+    def report(self, step: int, score: float) -> None:
+        if math.isfinite(score):
+            self.curve.append((score, step))
+        super().report(step, score)
 
 
 def drawn(composed: Composed, n: int) -> dict[str, np.ndarray]:
@@ -98,15 +120,25 @@ def as_numbers(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def judged(problem: Problem, real: Real, made: Made) -> dict[str, float]:
     """Every metric that is defined.  Raises Diverged for samples that are all the same or not finite, Memorised for
     copies of training data."""
+    refuse_collapse(real, made)
+    refuse_copies(real, made)
+    return all_values(problem.resolved.kind, real, made)  # type: ignore[arg-type]
+
+
+def refuse_collapse(real: Real, made: Made) -> None:
+    """Raises Diverged for samples that are all the same or not finite."""
     if not np.isfinite(made.embedding).all():
         raise Diverged("the generator diverged: its samples are not finite")
     spread = float(made.embedding.std(0).sum()) / max(1e-9, float(real.embedding.std(0).sum()))
     if spread < 0.02:
         raise Diverged(f"the generator collapsed: its samples vary {100 * spread:.1f} % as much as the data")
+
+
+def refuse_copies(real: Real, made: Made) -> None:
+    """Raises Memorised."""
     shares, chance, _ = copies(real, made)
     if memorised(real, made) > MEMORISED_LIMIT:
         raise Memorised(
             f"{100 * shares:.1f} % of the samples are copies of training data, {100 * chance:.1f} % of held-out data are; "
             f"at most {100 * MEMORISED_LIMIT:.0f} % more are let through: fewer steps or a smaller model memorise less"
         )
-    return all_values(problem.resolved.kind, real, made)  # type: ignore[arg-type]

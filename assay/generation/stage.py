@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +14,7 @@ from assay.generation.columns import RowCoder, fit_rows
 from assay.generation.compose import Composed, compose_pictures, compose_rows
 from assay.generation.judge import PictureJudge, RowJudge
 from assay.generation.parts import Pictures, Rows
+from assay.generation.retell import Retelling, fit_retelling
 from assay.tasks._problem import Problem
 
 IMAGES, ROWS = "generated_images", "generated_rows"
@@ -27,8 +29,18 @@ class RowStage:
     data: Rows
     judge: RowJudge
 
+    @cached_property
+    def retelling(self) -> Retelling | None:
+        """Grown once for all trials of a fold."""
+        return fit_retelling(self.coder, self.judge.train)
+
+    @property
+    def own_seconds(self) -> float:
+        """What the stage itself learns, besides a trial's fit."""
+        return self.retelling.seconds if self.retelling else 0.0
+
     def compose(self, generator: Any) -> Composed:
-        return compose_rows(self.coder, generator)
+        return compose_rows(self.coder, generator, self.retelling)
 
     def n_samples(self, composed: Composed) -> int:
         return int(np.clip(len(self.data.train), LEAST_SAMPLES, MOST_SAMPLES))
@@ -44,6 +56,7 @@ class PictureStage:
     judge: PictureJudge
     labels: tuple[str, ...]
     column: str | None
+    own_seconds = 0.0
 
     def compose(self, generator: Any) -> Composed:
         shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)
@@ -66,12 +79,20 @@ def stage_of(problem: Problem, fold: int) -> Stage:
     """Made once for a problem and fold, and kept as long as the problem is."""
     kept = _STAGES.setdefault(problem, {})
     if fold not in kept:
-        kept[fold] = _pictures(problem, fold) if problem.resolved.kind == IMAGES else _rows(problem, fold)
+        make = _pictures if problem.resolved.kind == IMAGES else _rows
+        kept[fold] = make(problem, *problem.folds.pairs[fold])
     return kept[fold]
 
 
-def _rows(problem: Problem, fold: int) -> RowStage:
-    train, valid = (problem.features.take(rows) for rows in problem.folds.pairs[fold])
+def whole_stage(problem: Problem) -> Stage:
+    """Everything that is not kept for the test to learn from; what it is judged by was learned from, too."""
+    train, valid = problem.folds.pairs[0]
+    rows = np.sort(np.concatenate([train, valid]))
+    return (_pictures if problem.resolved.kind == IMAGES else _rows)(problem, rows, valid)
+
+
+def _rows(problem: Problem, learn: np.ndarray, judge: np.ndarray) -> RowStage:
+    train, valid = problem.features.take(learn), problem.features.take(judge)
     target = problem.resolved.target or None
     coder = fit_rows(train, target)
     return RowStage(
@@ -79,9 +100,8 @@ def _rows(problem: Problem, fold: int) -> RowStage:
     )
 
 
-def _pictures(problem: Problem, fold: int) -> PictureStage:
+def _pictures(problem: Problem, train: np.ndarray, valid: np.ndarray) -> PictureStage:
     pixels, y = pictures(problem)
-    train, valid = problem.folds.pairs[fold]
     data = Pictures(pixels[train], y[train], pixels[valid], y[valid], max(1, len(problem.classes)))
     column = problem.resolved.target or None
     return PictureStage(data, PictureJudge(data.x, data.x_valid), problem.classes, column)

@@ -58,7 +58,7 @@ class Generation:
     ) -> Built:
         from assay.generation.deliver import deliver
 
-        return deliver(problem, sources, folder, info)
+        return deliver(problem, sources, folder, info, seconds)
 
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         raise DataError("a generator draws samples and predicts nothing; use generate", code="validation_error")

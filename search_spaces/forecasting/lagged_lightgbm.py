@@ -10,11 +10,11 @@ import numpy as np
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.model.graph import Graph, Scope
+from assay.model.lightgbm import parse
 from assay.model.trees import Forest, add_forest
 from assay.space import Choice, Float, Int
 from search_spaces.forecasting._maps import Wish
 from search_spaces.forecasting._windows import Frame, cut, fitting_width
-from search_spaces.tabular._lightgbm import parse
 
 RECENT = 12  # last values every step sees
 MOST_ROWS = 60_000  # windows times steps

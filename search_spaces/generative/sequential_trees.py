@@ -12,11 +12,11 @@ from assay.errors import TimedOut
 from assay.families import Cost, Shape, TrialContext
 from assay.generation.columns import Parts
 from assay.generation.parts import DrawnParts, Inputs, Rows, joined, or_given, pick
+from assay.generation.tell import emit_quantile, leaf_density, leaf_quantiles
 from assay.model.trees import Forest, Tree, add_forest
 from assay.space import Choice, Int
 
 UNKNOWN = -6.0  # what a tree sees of a score that does not count
-POINTS = 16  # quantile steps kept of a leaf
 FLOOR = 0.05  # share of a broad normal density mixed into the likelihood of a score: leaves are bounded
 BROAD = 2.0  # its deviation
 
@@ -34,7 +34,7 @@ class SequentialConfig:
 @dataclass(frozen=True, eq=False)
 class Part:
     """column: its place in the matrix trees see.  seen: places of the parts before.  tables: for each tree the leaves'
-    cumulated shares (leaves, k), or their quantiles (leaves, POINTS + 1).  leaf_of: for each tree, leaf by node."""
+    cumulated shares (leaves, k), or their quantiles (leaves, SHARES).  leaf_of: for each tree, leaf by node."""
 
     is_code: bool
     column: int
@@ -80,12 +80,7 @@ class DrawnTrees:
                 codes[part.column] = or_given(s, inputs.given, code) if part.column == self.target else code
                 columns[part.column] = s.add("Unsqueeze", s.add("Cast", codes[part.column], to=1), s.const([1]))
                 continue
-            t = s.add("Mul", u, s.const(np.float32(POINTS)))
-            whole = s.add("Min", s.add("Floor", t), s.const(np.float32(POINTS - 1)))
-            index = s.add("Cast", whole, to=7)
-            low = s.add("GatherElements", rows, index, axis=1)
-            high = s.add("GatherElements", rows, s.add("Add", index, s.const(np.int64(1))), axis=1)
-            score = s.add("Add", low, s.add("Mul", s.add("Sub", t, whole), s.add("Sub", high, low)))
+            score = emit_quantile(s, rows, u)
             j = part.column - self.n_codes
             numbers[j] = columns[part.column] = score
             gate = self.gates[j]
@@ -167,7 +162,7 @@ def _grow(config: SequentialConfig, x: np.ndarray, column: int, seen: tuple[int,
         place = np.zeros(tree.node_count, np.int64)
         place[leaves] = np.arange(len(leaves))
         at = place[model.apply(before)]
-        tables.append(_shares(at, y, len(leaves), size) if size else _quantiles(at, y, len(leaves)))
+        tables.append(_shares(at, y, len(leaves), size) if size else leaf_quantiles(at, y, len(leaves)))
         value = place.astype(np.float64)[:, None]
         nowhere = np.zeros(tree.node_count, bool)
         trees.append(Tree(tree.feature, tree.threshold, tree.children_left, tree.children_right, nowhere, value, t))
@@ -182,19 +177,6 @@ def _shares(at: np.ndarray, y: np.ndarray, n_leaves: int, size: int) -> np.ndarr
     empty = counts.sum(1) == 0  # a leaf that bootstrap rows alone reached
     counts[empty] = overall
     return np.asarray(np.cumsum(counts / counts.sum(1, keepdims=True), 1))
-
-
-def _quantiles(at: np.ndarray, y: np.ndarray, n_leaves: int) -> np.ndarray:
-    order = np.lexsort((y, at))
-    starts = np.searchsorted(at[order], np.arange(n_leaves + 1))
-    grid = np.linspace(0, 1, POINTS + 1)
-    overall = np.quantile(y, grid)
-    table = np.tile(overall, (n_leaves, 1))
-    for leaf in range(n_leaves):
-        held = y[order[starts[leaf] : starts[leaf + 1]]]
-        if len(held):
-            table[leaf] = np.interp(grid * (len(held) - 1), np.arange(len(held)), held)
-    return table
 
 
 def _leaf(inputs: Inputs, part: Part, x: str, u: str) -> tuple[str, np.ndarray]:
@@ -219,11 +201,9 @@ def _density(part: Part, x: np.ndarray) -> np.ndarray:
             code = x[:, part.column].astype(np.int64)[:, None]
             found += 0.99 * np.take_along_axis(share, code, 1)[:, 0] + 0.01 / table.shape[1]
             continue
-        y = x[:, part.column : part.column + 1].astype(np.float64)
-        width = np.maximum(np.diff(rows, axis=1), 1e-4)
-        inside = (y >= rows[:, :-1]) & (y < rows[:, :-1] + width)
-        found += (1 - FLOOR) * (inside / (POINTS * width)).sum(1)
-        found += FLOOR * np.exp(-0.5 * (y[:, 0] / BROAD) ** 2) / (BROAD * np.sqrt(2 * np.pi))
+        y = x[:, part.column].astype(np.float64)
+        found += (1 - FLOOR) * leaf_density(rows, y)
+        found += FLOOR * np.exp(-0.5 * (y / BROAD) ** 2) / (BROAD * np.sqrt(2 * np.pi))
     return found / len(part.grown)
 
 

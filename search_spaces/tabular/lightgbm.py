@@ -9,11 +9,11 @@ import numpy as np
 
 from assay.data.prepare import Recipe
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.model.lightgbm import parse
 from assay.model.trees import Forest
 from assay.space import Choice, Float, Int
 from search_spaces.tabular._answers import Classes, constant_answer
 from search_spaces.tabular._boosting import BoostedPredictor, Course, patience
-from search_spaces.tabular._lightgbm import parse
 
 
 @dataclass(frozen=True)

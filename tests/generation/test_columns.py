@@ -122,3 +122,21 @@ def test_scores_of_a_column_are_normal_by_rank() -> None:
     scores = coder.encode(Table({"x": values, "y": -values}, dict.fromkeys("xy", ColumnType.NUMBER))).scores
     assert abs(scores.mean()) < 0.02 and abs(scores.std() - 1) < 0.03
     np.testing.assert_allclose(scores[:, 0], -scores[:, 1], atol=7 / KNOTS)
+
+
+def test_values_of_an_odd_grid_come_back_to_the_last_digit() -> None:
+    """Standardised whole numbers: no decimal grid, more digits than float32 holds, some never seen."""
+    rng = np.random.default_rng(0)
+    whole = np.round(rng.normal(40, 60, 300))
+    odd = (whole - 40.3) / 211.7
+    once = rng.normal(size=300)
+    columns = {"odd": odd, "once": once}
+    coder = fit_rows(Table(columns, dict.fromkeys(columns, ColumnType.NUMBER)))
+    told = {c.name: c.to_json() for c in coder.columns}
+    assert told["once"]["values"] is None
+    values = np.array(told["odd"]["values"])
+    assert set(odd) <= set(values)
+    np.testing.assert_allclose(np.diff(values), 1 / 211.7, rtol=1e-6)
+    back = read(odd.astype(np.float32)[:, None] + np.float32(1e-4), told["odd"])
+    np.testing.assert_array_equal(back, odd)
+    assert np.isnan(read(np.array([[np.nan]], np.float32), told["odd"])[0])

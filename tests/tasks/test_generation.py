@@ -84,9 +84,10 @@ def test_test_rows_are_in_no_fold_and_the_same_input_gives_the_same_problem() ->
 
 
 def test_a_job_through_the_library_ends_in_a_generator_that_draws(tmp_path: Path) -> None:
-    model = assay.fit(table(), "plan", task="generation", trials=2, seconds=60, families=["gaussian_mixture_rows"])
+    model = assay.fit(table(), "plan", task="generation", trials=2, seconds=900, families=["gaussian_mixture_rows"])
     assert 0 < model.metrics["two_sample"] <= 1 and model.metrics["memorised"] < 0.01
     assert model.manifest.test_metrics["two_sample"] > 0
+    assert model.manifest.info["trained_on_all_rows"] and model.manifest.info["rows"] == {"train": N - 24, "test": 24}
     rows = model.generate(50, seed=2, condition={"plan": "b"}).rows()
     assert {r["plan"] for r in rows} == {"b"} and np.mean([r["age"] for r in rows]) > 40
     assert model.generate(5, seed=2).csv().splitlines()[0] == "plan,age,spend"
@@ -102,6 +103,27 @@ def test_a_job_through_the_library_ends_in_a_generator_that_draws(tmp_path: Path
     assert assay.load(tmp_path / "model.zip").generate(50, seed=2, condition={"plan": "b"}).rows() == rows
 
 
+@dataclasses.dataclass(frozen=True)
+class Parrot:
+    """Draws the rows it was given, one by one."""
+
+    rows: Any
+    noise: int = 0
+    uniform: int = 1
+
+    def bits(self, data: Any) -> float:
+        return float("nan")
+
+    def emit(self, inputs: Any) -> Any:
+        from assay.generation.parts import DrawnParts
+
+        s = inputs.scope
+        row = s.add("Cast", s.add("Mul", inputs.u(0), s.const(np.float32(len(self.rows)))), to=7)
+        row = s.add("Squeeze", row, s.const([1]))
+        codes = tuple(s.add("Gather", s.const(c), row) for c in self.rows.codes.T)
+        return DrawnParts(codes, s.add("Gather", s.const(self.rows.scores), row))
+
+
 def test_a_generator_that_copies_training_rows_fails_its_trial(tmp_path: Path) -> None:
     """`gaussian_copula` replaced by one that draws the training rows again, one by one."""
     task = discover()["generation"]
@@ -110,30 +132,33 @@ def test_a_generator_that_copies_training_rows_fails_its_trial(tmp_path: Path) -
     found = resolve(JobSpec.from_json({"task": {"type": "generation"}}), facts_of(numbers))
     problem = task.prepare(numbers, found)
 
-    @dataclasses.dataclass(frozen=True)
-    class Parrot:
-        scores: np.ndarray
-        noise: int = 0
-        uniform: int = 1
-
-        def bits(self, data: Any) -> float:
-            return float("nan")
-
-        def emit(self, inputs: Any) -> Any:
-            from assay.generation.parts import DrawnParts
-
-            s = inputs.scope
-            row = s.add("Cast", s.add("Mul", inputs.u(0), s.const(np.float32(len(self.scores)))), to=7)
-            return DrawnParts((), s.add("Gather", s.const(self.scores), s.add("Squeeze", row, s.const([1]))))
-
     class Copies(type(families()["gaussian_copula"])):  # type: ignore[misc]
         def fit(self, config: Any, data: Any, ctx: Any) -> Any:
-            return Parrot(data.train.scores)
+            return Parrot(data.train)
 
     request = Request(Copies(), {"shrinkage": 0.01, "order": "share"}, 0, tmp_path / "c")
     with pytest.raises(Memorised, match="are copies of training data"):
         task.evaluate(Matrices(problem), request)
     assert not (tmp_path / "c").exists()
+
+
+def test_what_is_trained_again_on_all_rows_is_looked_at_for_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once more `gaussian_copula`, whose second fit draws the training rows; and there is no second fit without time."""
+    from assay.generation.refit import refit
+    from assay.model import checkpoint
+
+    task = discover()["generation"]
+    problem = task.prepare(table(), resolved(task={"target": "plan"}))
+    request = Request(families()["gaussian_copula"], {"shrinkage": 0.01, "order": "share"}, 0, tmp_path / "c")
+    task.evaluate(Matrices(problem), request)
+    opened = checkpoint.load(tmp_path / "c")
+    assert opened.info["fit"]["config"] == request.config
+    assert refit(problem, "gaussian_copula", opened, 60.0) is not None
+    assert refit(problem, "gaussian_copula", opened, 1e-6) is None
+    monkeypatch.setattr(families()["gaussian_copula"], "fit", lambda config, data, ctx: Parrot(data.train))
+    assert refit(problem, "gaussian_copula", opened, 60.0) is None
 
 
 def test_samples_that_are_all_the_same_are_a_collapse() -> None:

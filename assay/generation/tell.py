@@ -1,0 +1,289 @@
+"""What a cell is, given other cells of its row: boosted trees, and a draw around what they say.
+
+The trees of a few folds are grown side by side and stop together when the rows they have not seen gain nothing more, so
+that their shares and errors are those of new rows.  A code is drawn from the mean of the folds' shares.  A number is what
+the folds say on the mean, and an error drawn from a leaf of one more tree: it looked at the same cells and at what was
+said, and splits where values or the sizes of the errors differ.  Draws are interpolated between the quantiles of a leaf
+and are never those of one row.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from assay.generation.parts import pick
+from assay.model.graph import Scope
+from assay.model.lightgbm import parse
+from assay.model.trees import Forest, Tree, add_forest
+
+TAIL = (0.0, 0.002, 0.005, 0.01, 0.02, 0.035, 0.055, 0.08)
+SHARES = np.array([*TAIL, *np.linspace(0.12, 0.88, 20), *(1 - np.array(TAIL[::-1]))])  # of the quantiles kept of a leaf
+STEPS = np.diff(SHARES)
+MOST_CODES = 30  # more are drawn from the leaves of one tree
+PATIENCE = 8  # rounds without a gain on unseen rows
+FOLDS = ((1000, 6), (3000, 4), (8000, 3))  # so many up to so many rows, beyond them two: few rows need all they can get
+MOST_ROWS = 20_000
+FLOOR = 0.02  # share of a broad density in the likelihood of a number: leaves are bounded
+BROAD = 2.0  # its deviation
+UNKNOWN = np.float32(-3e38)  # what the tree of errors sees of a missing cell
+SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
+
+
+@dataclass(frozen=True)
+class Growing:
+    """How trees are grown.  rounds: at most; min_leaf: of the tree of errors."""
+
+    rounds: int = 80
+    leaves: int = 15
+    rate: float = 0.12
+    min_leaf: int = 20
+    threads: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tell:
+    """size: codes of the part, 0 for a number.  forests: of the folds, over the cells; outputs: logits (1 for two codes),
+    or the number.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over the cells and
+    what was said."""
+
+    size: int
+    forests: tuple[Forest, ...]
+    sharpness: float = 1.0
+    tree: Tree | None = None
+    table: np.ndarray | None = None
+    boosters: tuple[Any, ...] = ()
+    grown: Any = None
+    place: np.ndarray | None = None
+
+    def shares(self, x: np.ndarray) -> np.ndarray:
+        """(n, size) of codes."""
+        if self.table is not None and self.place is not None:
+            return np.asarray(self.table[self.place[self.grown.apply(_known(x))]])
+        return np.asarray(
+            np.mean([_shares(b.predict(x, raw_score=True), self.sharpness) for b in self.boosters], axis=0)
+        )
+
+    def density(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Probability of the codes, or density of the numbers, (n,)."""
+        if self.size:
+            return np.asarray(0.99 * self.shares(x)[np.arange(len(y)), y] + 0.01 / self.size)
+        said = np.mean([b.predict(x) for b in self.boosters], axis=0)
+        assert self.table is not None and self.place is not None
+        rows = self.table[self.place[self.grown.apply(_beside(x, said))]]
+        broad = np.exp(-0.5 * (y / BROAD) ** 2) / (BROAD * math.sqrt(2 * math.pi))
+        return np.asarray((1 - FLOOR) * leaf_density(rows, y - said) + FLOOR * broad)
+
+    def emit(self, scope: Scope, x: str, u: str) -> str:
+        """x: float32 [N, d] cells, NaN where missing; u: uniform [N, 1].  int64 [N] codes, or float32 [N, 1] numbers."""
+        if self.size and self.tree is not None and self.table is not None:
+            return pick(scope, _emit_leaf(scope, self.tree, np.cumsum(self.table, 1)[:, :-1], _emit_known(scope, x)), u)
+        said = [add_forest(scope, forest, x) for forest in self.forests]
+        if self.size:
+            each = [_emit_shares(scope, logits, self) for logits in said]
+            share = each[0] if len(each) == 1 else scope.add("Mean", *each)
+            sums = scope.add("CumSum", share, scope.const(np.int64(1)))
+            return pick(scope, scope.add("Slice", sums, scope.const([0]), scope.const([-1]), scope.const([1])), u)
+        mean = said[0] if len(said) == 1 else scope.add("Mean", *said)
+        assert self.tree is not None and self.table is not None
+        beside = scope.add("Concat", _emit_known(scope, x), mean, axis=1)
+        rows = _emit_leaf(scope, self.tree, self.table, beside)
+        return scope.add("Add", mean, emit_quantile(scope, rows, u))
+
+
+def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: int) -> Tell:
+    """x: float32 (n, d), NaN is missing; y: int64 codes below `size`, or (size 0) float numbers of deviation about 1."""
+    rng = np.random.default_rng(seed)
+    if not x.shape[1]:
+        x = np.zeros((len(x), 1), np.float32)
+    if size > MOST_CODES:
+        return _one_tree(x, y, size, growing, seed)
+    if len(x) > MOST_ROWS:
+        rows = np.sort(rng.choice(len(x), MOST_ROWS, replace=False))
+        x, y = x[rows], y[rows]
+    k = n_folds(len(x))
+    fold = rng.permutation(len(x)) % k
+    if size:
+        fold = _spread(y, fold, rng, k)
+    boosters, best = _grow(x, y, size, fold, growing, seed)
+    outputs = size if size > 2 else 1
+    forests = tuple(parse(b.model_to_string(num_iteration=best), outputs) for b in boosters)
+    held = np.zeros((len(x), outputs))
+    for i, b in enumerate(boosters):
+        told = b.predict(x[fold == i], raw_score=True, num_iteration=best, num_threads=growing.threads)
+        held[fold == i] = np.asarray(told).reshape(-1, outputs)
+    kept = tuple(_Cut(b, best) for b in boosters)
+    if size:
+        losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
+        return Tell(size, forests, float(SHARPNESS[int(np.argmin(losses))]), boosters=kept)
+    tree, table, grown, place = _errors(x, y, held[:, 0], growing, seed)
+    return Tell(0, forests, 1.0, tree, table, kept, grown, place)
+
+
+def n_folds(n: int) -> int:
+    return next((k for most, k in FOLDS if n <= most), 2)
+
+
+def emit_quantile(scope: Scope, rows: str, u: str) -> str:
+    """Float32 [N, 1]: where the share u [N, 1] lies among the quantiles [N, SHARES] of its row."""
+    reached = scope.add(
+        "Cast", scope.add("GreaterOrEqual", u, scope.const(SHARES[None, 1:-1].astype(np.float32))), to=7
+    )
+    index = scope.add("ReduceSum", reached, scope.const([1]), keepdims=1)
+    start = scope.add("Gather", scope.const(SHARES[:-1].astype(np.float32)), index)
+    step = scope.add("Gather", scope.const(STEPS.astype(np.float32)), index)
+    inside = scope.add("Div", scope.add("Sub", u, start), step)
+    low = scope.add("GatherElements", rows, index, axis=1)
+    high = scope.add("GatherElements", rows, scope.add("Add", index, scope.const(np.int64(1))), axis=1)
+    return scope.add("Add", low, scope.add("Mul", inside, scope.add("Sub", high, low)))
+
+
+def leaf_quantiles(at: np.ndarray, y: np.ndarray, n_leaves: int) -> np.ndarray:
+    """The quantiles of y in every leaf, (leaves, SHARES); those of all for a leaf without rows."""
+    order = np.lexsort((y, at))
+    starts = np.searchsorted(at[order], np.arange(n_leaves + 1))
+    table = np.tile(np.quantile(y, SHARES), (n_leaves, 1))
+    for leaf in range(n_leaves):
+        held = y[order[starts[leaf] : starts[leaf + 1]]]
+        if len(held):
+            table[leaf] = np.interp(SHARES * (len(held) - 1), np.arange(len(held)), held)
+    return table
+
+
+def leaf_density(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Density at y (n,) of draws between the quantiles (n, SHARES)."""
+    width = np.maximum(np.diff(rows, axis=1), 1e-4)
+    inside = (y[:, None] >= rows[:, :-1]) & (y[:, None] < rows[:, :-1] + width)
+    return np.asarray((inside * STEPS / width).sum(1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """A booster at its best round."""
+
+    booster: Any
+    best: int
+
+    def predict(self, x: np.ndarray, raw_score: bool = False) -> np.ndarray:
+        return np.asarray(self.booster.predict(x, raw_score=raw_score, num_iteration=self.best, num_threads=1))
+
+
+def _grow(
+    x: np.ndarray, y: np.ndarray, size: int, fold: np.ndarray, growing: Growing, seed: int
+) -> tuple[list[Any], int]:
+    """One booster a fold, grown on the others, and the round that is best for unseen rows."""
+    import lightgbm
+
+    objective: dict[str, Any] = {"objective": "regression", "metric": "l2"}
+    if size == 2:
+        objective = {"objective": "binary", "metric": "binary_logloss"}
+    elif size:
+        objective = {"objective": "multiclass", "metric": "multi_logloss", "num_class": size}
+    settings = {
+        **objective, "learning_rate": growing.rate, "num_leaves": growing.leaves,
+        "min_child_samples": max(3, min(20, len(x) // 30)), "feature_fraction": 0.8, "bagging_fraction": 0.9,
+        "bagging_freq": 1, "lambda_l2": 1.0, "max_bin": 127, "seed": seed, "deterministic": True, "force_row_wise": True,
+        "feature_pre_filter": False, "num_threads": growing.threads, "verbosity": -1,
+    }  # fmt: skip
+    boosters = []
+    for i in range(int(fold.max()) + 1):
+        train = lightgbm.Dataset(x[fold != i], y[fold != i], params=settings)
+        booster = lightgbm.Booster(settings, train)
+        booster.add_valid(lightgbm.Dataset(x[fold == i], y[fold == i], reference=train, params=settings), "held")
+        boosters.append(booster)
+    best, best_loss = 1, math.inf
+    for r in range(1, growing.rounds + 1):
+        for booster in boosters:
+            booster.update()
+        loss = float(np.mean([b.eval_valid()[0][2] for b in boosters]))
+        if loss < best_loss * (1 - 1e-5) - 1e-12:
+            best, best_loss = r, loss
+        elif r - best >= PATIENCE:
+            break
+    return boosters, best
+
+
+def _spread(y: np.ndarray, fold: np.ndarray, rng: np.random.Generator, k: int) -> np.ndarray:
+    """Folds with every code in proportion."""
+    order = np.lexsort((rng.random(len(y)), y))
+    found = np.empty(len(y), np.int64)
+    found[order] = np.arange(len(y)) % k
+    return found
+
+
+def _errors(
+    x: np.ndarray, y: np.ndarray, said: np.ndarray, growing: Growing, seed: int
+) -> tuple[Tree, np.ndarray, Any, np.ndarray]:
+    """A tree of the errors that splits where the values differ, or the errors' sizes."""
+    from sklearn.tree import DecisionTreeRegressor
+
+    error = y - said
+    size = np.abs(error) / max(1e-9, float(error.std()))
+    spread = max(1e-9, float(y.std()))
+    cells = _beside(x, said)
+    grown = DecisionTreeRegressor(
+        min_samples_leaf=max(3, min(growing.min_leaf, len(x) // 6)), max_leaf_nodes=400, random_state=seed
+    ).fit(cells, np.stack([y / spread, size], 1))
+    flat, place = _flat(grown)
+    table = leaf_quantiles(place[grown.apply(cells)], error, int(place.max()) + 1)
+    return flat, table, grown, place
+
+
+def _one_tree(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: int) -> Tell:
+    """Shares of codes by leaf, with one row's worth of the overall shares in each."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    cells = _known(x)
+    grown = DecisionTreeClassifier(
+        min_samples_leaf=max(3, min(growing.min_leaf, len(x) // 6)), max_leaf_nodes=400, random_state=seed
+    ).fit(cells, y)
+    flat, place = _flat(grown)
+    counts = np.bincount(place[grown.apply(cells)] * size + y, minlength=(int(place.max()) + 1) * size)
+    table = counts.reshape(-1, size) + np.bincount(y, minlength=size) / len(y)
+    return Tell(size, (), 1.0, flat, table / table.sum(1, keepdims=True), (), grown, place)
+
+
+def _flat(grown: Any) -> tuple[Tree, np.ndarray]:
+    """A tree whose answer is the number of the leaf, and the number of each node."""
+    tree = grown.tree_
+    leaves = np.flatnonzero(tree.children_left < 0)
+    place = np.zeros(tree.node_count, np.int64)
+    place[leaves] = np.arange(len(leaves))
+    nowhere, value = np.zeros(tree.node_count, bool), place.astype(np.float64)[:, None]
+    return Tree(tree.feature, tree.threshold, tree.children_left, tree.children_right, nowhere, value), place
+
+
+def _emit_leaf(scope: Scope, tree: Tree, table: np.ndarray, cells: str) -> str:
+    """The row of the table that belongs to the leaf, [N, columns]."""
+    leaf = scope.add("Cast", add_forest(scope, Forest((tree,), np.zeros(1)), cells), to=7)
+    return scope.add("Gather", scope.const(table.astype(np.float32)), scope.add("Squeeze", leaf, scope.const([1])))
+
+
+def _known(x: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(x), UNKNOWN, x)
+
+
+def _beside(x: np.ndarray, said: np.ndarray) -> np.ndarray:
+    return np.concatenate([_known(x), said[:, None]], 1).astype(np.float32)
+
+
+def _emit_known(scope: Scope, x: str) -> str:
+    return scope.add("Where", scope.add("IsNaN", x), scope.const(UNKNOWN), x)
+
+
+def _shares(logits: np.ndarray, sharpness: float) -> np.ndarray:
+    z = np.asarray(logits, np.float64).reshape(len(logits), -1) * sharpness
+    if z.shape[1] == 1:
+        z = np.concatenate([np.zeros_like(z), z], 1)
+    z = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(z / z.sum(1, keepdims=True))
+
+
+def _emit_shares(scope: Scope, logits: str, tell: Tell) -> str:
+    z = scope.add("Mul", logits, scope.const(np.float32(tell.sharpness)))
+    if tell.size == 2:
+        z = scope.add("Concat", scope.add("Mul", z, scope.const(np.float32(0))), z, axis=1)
+    return scope.add("Softmax", z, axis=1)

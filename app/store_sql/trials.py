@@ -91,6 +91,7 @@ def trial_of(row: Any) -> Trial:
         row.fit_seconds,
         row.note,
         None if row.error is None else str(row.error.get("code")),
+        None if row.error is None else str(row.error.get("message") or "") or None,
     )
 
 

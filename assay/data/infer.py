@@ -291,8 +291,9 @@ def _dated(name: str, coded: Coded, hint: Hint) -> Inferred | None:
     doubt = ""
     if {"m/d/y", "d/m/y"} <= set(forms) and scores["m/d/y"] == scores["d/m/y"] == scores[best] and best == "m/d/y":
         doubt = "dates"
-        best = hint.dates or ("d/m/y" if "." in str(sample[0]) else "m/d/y")
-        if not hint.dates and "." not in str(sample[0]) and not parsed["m/d/y"].equals(parsed["d/m/y"]):
+        told = hint.dates or _same_day(parsed)
+        best = told or ("d/m/y" if "." in str(sample[0]) else "m/d/y")
+        if not told and "." not in str(sample[0]) and not parsed["m/d/y"].equals(parsed["d/m/y"]):
             warnings.append(_ambiguous(name, str(sample[0])))
     read = parsed[best].is_not_null().to_numpy()
     if not read.any() or (not read.all() and not _carries(counts, read)):
@@ -305,6 +306,17 @@ def _dated(name: str, coded: Coded, hint: Hint) -> Inferred | None:
 
     words = recode(coded, pl.Series("", full.tolist(), dtype=pl.String))
     return Inferred(words, ColumnType.DATETIME, ColumnFormat(dates=best, missing=tokens), tuple(warnings), doubt)
+
+
+def _same_day(parsed: Mapping[str, pl.Series]) -> str:
+    """The order in which three dates or more lie on the same day of different months, as monthly figures do; "" where
+    neither or both do."""
+    months = []
+    for form in ("m/d/y", "d/m/y"):
+        dates = parsed[form].drop_nulls().str.slice(0, 10).unique()
+        if len(dates) >= 3 and dates.str.slice(8, 2).n_unique() == 1 and dates.str.slice(5, 2).n_unique() > 1:
+            months.append(form)
+    return months[0] if len(months) == 1 else ""
 
 
 def _ambiguous(name: str, example: str) -> DataWarning:

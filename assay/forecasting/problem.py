@@ -18,10 +18,11 @@ from assay.errors import DataError
 from assay.families import Split, Target
 from assay.forecasting.panel import Layout, Panel, read_panel, window
 from assay.forecasting.spread import window_scale
-from assay.forecasting.stamps import seasons, seasons_of_values
+from assay.forecasting.stamps import LEAST_TRAIN, seasons, seasons_of_values
 from assay.metrics.forecasting import Actual
 from assay.spec import Resolved
 from assay.tasks._problem import Problem
+from assay.tasks._series import numeric_columns
 
 FOLDS = 4
 TEST_ORIGINS = 5  # at most: windows of the test part, of a long series
@@ -30,7 +31,6 @@ MOST_WINDOWS = 6000  # judged in one fold; of more series a sample is judged
 WIDEST = 800  # values of context a model may look back
 GATE_WINDOWS = 300
 MOST_NUMBERS = 4_000_000  # of windows, horizons and series multiplied: a map for each is delivered
-LEAST_TRAIN = 8  # values before the first cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,17 +156,17 @@ def prepare(table: Table, resolved: Resolved) -> ForecastProblem:
     """Raises DataError: irregular or double stamps, or histories too short."""
     options = resolved.options
     layout = Layout.from_json(options["layout"])
-    panel = read_panel(table, layout)
+    panel = read_panel(numeric_columns(table, layout.targets), layout)
     horizon = int(options["horizon"])
     if not panel.series:
         raise DataError(f"no series has two values in {layout.targets[0]!r}", code="too_few_rows")
     lengths = np.array([len(s.values) for s in panel.series])
     longest = int(lengths.max())
-    need = LEAST_TRAIN + 2 * horizon
+    need = LEAST_TRAIN + horizon
     if longest < need:
         raise DataError(
-            f"the longest series has {longest} values; a horizon of {horizon} needs at least {need}: one to learn from "
-            "before each of two horizons that judge; ask for a shorter horizon or give more history",
+            f"the longest series has {longest} values; a horizon of {horizon} needs at least {need}: {LEAST_TRAIN} to "
+            "learn from before one horizon that judges; ask for a shorter horizon or give more history",
             column=layout.targets[0],
             code="too_few_rows",
         )

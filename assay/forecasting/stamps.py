@@ -27,6 +27,7 @@ HORIZONS = {
     "half-yearly": 4, "yearly": 4,
 }  # fmt: skip
 USUAL_HORIZON = 10
+LEAST_TRAIN = 6  # values a model learns from, at least
 YEARS = (1500, 2200)  # whole numbers in steps of one between these are years
 MOST_GAPS = 0.5  # share of steps without a row past which the stamps follow no calendar
 

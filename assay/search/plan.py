@@ -181,7 +181,10 @@ def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Acti
 def _no_trial(job: JobSnapshot) -> str:
     failed = [t for t in job.trials if t.status is TrialStatus.FAILED]
     if failed:
-        return f"none of {len(job.trials)} trials completed; the first one failed with {failed[0].error!r}"
+        first = failed[0]
+        return f"none of {len(job.trials)} trials completed; the first one failed with {first.error!r}" + (
+            f": {first.why}" if first.why else ""
+        )
     return "no trial completed within the limits; allow more time or choose simpler families"
 
 

@@ -238,6 +238,7 @@ class InMemoryStore:
                 return False
             trial = self._trial(j, claim.number)
             error = None if outcome.error is None else str(outcome.error.get("code"))
+            why = None if outcome.error is None else str(outcome.error.get("message") or "") or None
             done = replace(
                 trial,
                 status=outcome.status,
@@ -248,6 +249,7 @@ class InMemoryStore:
                 max_steps=outcome.max_steps,
                 seconds=outcome.seconds,
                 error=error,
+                why=why,
             )
             del j.claims[claim.kind, claim.number]
             j.outcomes[claim.number] = outcome

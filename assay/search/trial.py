@@ -70,6 +70,7 @@ class Trial:
     seconds: float | None = None  # wall-clock seconds of training, None until it ended
     note: str = ""
     error: str | None = None  # error code of a failed trial
+    why: str | None = field(default=None, compare=False)  # what a failed trial said, in words
 
     @property
     def ended(self) -> bool:

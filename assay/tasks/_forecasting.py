@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from assay.data.table import ColumnType
 from assay.errors import SpecError
-from assay.forecasting.stamps import HORIZONS, USUAL_HORIZON, Calendar, Irregular, infer, seasons, seconds_of
+from assay.families import for_task
+from assay.forecasting.stamps import (
+    HORIZONS,
+    LEAST_TRAIN,
+    USUAL_HORIZON,
+    Calendar,
+    Irregular,
+    infer,
+    seasons,
+    seconds_of,
+)
 from assay.metrics import METRICS, for_kind
 from assay.spec import ColumnFacts, JobSpec, ProfileFacts, Resolved, column, pick_families, pick_strategy
 
@@ -55,7 +66,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
             code="too_few_rows",
         )
     calendar = _calendar(time)
-    horizon = _horizon(spec, calendar, because)
+    horizon = _horizon(spec, profile, calendar, because)
     if calendar is not None:
         told = " and ".join(map(str, seasons(calendar, time.distinct)))
         because.append(
@@ -109,6 +120,9 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
 
 def _families(spec: JobSpec, n_rows: int, horizon: int) -> tuple[str, ...]:
     picked = pick_families(spec, n_rows, horizon)
+    if spec.search.families is None:  # families that need many values say so
+        known = for_task("forecasting")
+        picked = tuple(f for f in picked if n_rows >= 6 * horizon + getattr(known[f], "least_values", -6 * horizon))
     if spec.search.families is None and "seasonal_naive" in picked:  # a model at once, and the yardstick
         picked = ("seasonal_naive", *(f for f in picked if f != "seasonal_naive"))
     return picked
@@ -129,10 +143,7 @@ def _targets(spec: JobSpec, profile: ProfileFacts) -> list[ColumnFacts]:
     for i, name in enumerate(dict.fromkeys(names or [str(task.target)])):
         pointer = "/task/target" if single else f"/task/targets/{i}"
         facts = column(profile, name, pointer, "target_not_found")
-        numeric = (
-            facts.type in _NUMBERS or facts.type == ColumnType.CONSTANT or isinstance(_example(facts), (int, float))
-        )
-        if not numeric or isinstance(_example(facts), str):
+        if not _is_numeric(facts):
             raise SpecError(
                 f"{name!r} holds {facts.type} values, and forecasting needs numbers; set the column's type to number",
                 pointer=pointer,
@@ -166,13 +177,17 @@ def _time(spec: JobSpec, profile: ProfileFacts, targets: list[ColumnFacts], beca
     return dates[0]
 
 
-def _horizon(spec: JobSpec, calendar: Calendar | None, because: list[str]) -> int:
+def _horizon(spec: JobSpec, profile: ProfileFacts, calendar: Calendar | None, because: list[str]) -> int:
     asked = spec.task.horizon
     if asked is None:
         horizon = USUAL_HORIZON if calendar is None else HORIZONS.get(calendar.name, USUAL_HORIZON)
-        because.append(
-            f"horizon {horizon}: usual for {'stamps of no known step' if calendar is None else calendar.name}"
-        )
+        told = f"usual for {'stamps of no known step' if calendar is None else calendar.name}"
+        group = spec.task.group_column
+        n = profile.n_rows if group is None else profile.n_rows // max(1, column(profile, group, "").distinct)
+        most = max(1, (n - LEAST_TRAIN) // 3)  # one to learn from before each of two that judge, and the test part
+        if horizon > most:
+            horizon, told = most, f"{horizon} would be {told}, and series of {n} values allow no more"
+        because.append(f"horizon {horizon}: {told}")
         return horizon
     if isinstance(asked, bool) or not 1 <= asked <= LONGEST_HORIZON:
         raise SpecError(
@@ -201,6 +216,16 @@ def _is_date(facts: ColumnFacts) -> bool:
         return len(seconds_of([str(_example(facts))])) == 1
     except ValueError:
         return False
+
+
+def _is_numeric(facts: ColumnFacts) -> bool:
+    example = _example(facts)
+    if facts.type == ColumnType.CONSTANT and example is not None:
+        try:
+            return math.isfinite(float(str(example).replace(",", ".")))
+        except ValueError:
+            return False
+    return (facts.type in _NUMBERS or isinstance(example, (int, float))) and not isinstance(example, str)
 
 
 def _example(facts: ColumnFacts) -> Any:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ADAPTIVE = ("adam", "adamw", "rmsprop")
 GRADIENT = ("sgd", "momentum", "nesterov", "adagrad")
 UPDATES = 20  # of a round
+LEAST_VALUES = 80  # of all series, besides six horizons, below which nets are not tried unless asked for
 LEAST_WINDOWS = 12  # fewer teach a net nothing
 CLIP = 1.0  # largest norm of a gradient
 MEMORY = 0.98  # of the running mean of the weights

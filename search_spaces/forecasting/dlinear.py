@@ -9,7 +9,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Float
 from search_spaces.forecasting._maps import Wish
-from search_spaces.forecasting._nets import UPDATES, Training, fit_windows
+from search_spaces.forecasting._nets import LEAST_VALUES, UPDATES, Training, fit_windows
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class DLinear:
     name: ClassVar[str] = "dlinear"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    least_values: ClassVar[int] = LEAST_VALUES
     Config: ClassVar[type] = DLinearConfig
     reference: ClassVar[str] = (
         "Zeng, Chen, Zhang, Xu: Are Transformers Effective for Time Series Forecasting?  AAAI 2023"

@@ -54,7 +54,7 @@ class ETS:
         return 1
 
     def cost(self, config: ETSConfig, shape: Shape) -> Cost:
-        return Cost(0.3 + 2e-3 * shape.n_rows, 100_000_000)
+        return Cost(0.02 + 1e-3 * shape.n_rows, 100_000_000)
 
     def fit(self, config: ETSConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

@@ -9,7 +9,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice, Float, Int
 from search_spaces.forecasting._maps import Wish
-from search_spaces.forecasting._nets import UPDATES, Training, fit_windows
+from search_spaces.forecasting._nets import LEAST_VALUES, UPDATES, Training, fit_windows
 from search_spaces.forecasting._windows import Frame
 
 
@@ -27,6 +27,7 @@ class NHits:
     name: ClassVar[str] = "nhits"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    least_values: ClassVar[int] = LEAST_VALUES
     Config: ClassVar[type] = NHitsConfig
     reference: ClassVar[str] = (
         "Challu, Olivares, Oreshkin, Garza, Mergenthaler-Canseco, Dubrawski: N-HiTS: Neural Hierarchical Interpolation for "

@@ -9,7 +9,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice, Float, Int, When
 from search_spaces.forecasting._maps import Wish
-from search_spaces.forecasting._nets import ADAPTIVE, UPDATES, Training, fit_windows
+from search_spaces.forecasting._nets import ADAPTIVE, LEAST_VALUES, UPDATES, Training, fit_windows
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class PatchTransformer:
     name: ClassVar[str] = "patch_transformer"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    least_values: ClassVar[int] = LEAST_VALUES
     Config: ClassVar[type] = PatchTransformerConfig
     reference: ClassVar[str] = (
         "Nie, Nguyen, Sinthong, Kalagnanam: A Time Series is Worth 64 Words: Long-term Forecasting with Transformers.  ICLR 2023"

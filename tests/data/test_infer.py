@@ -100,6 +100,13 @@ def test_dates_of_either_order_are_doubtful_until_another_column_tells() -> None
     assert table.words("a").levels.tolist() == ["2024-02-01 00:00:00", "2024-04-03 00:00:00"]
 
 
+def test_monthly_dates_lie_on_one_day_of_the_month() -> None:
+    first = infer([f"01/{m:02d}/2023" for m in range(1, 13)])
+    assert first.format.dates == "d/m/y" and not first.warnings
+    assert infer([f"{m:02d}/01/2023" for m in range(1, 13)]).format.dates == "m/d/y"
+    assert "ambiguous_dates" in said(infer(["01/01/2023", "01/02/2023"])), "two dates are too few to tell"
+
+
 def test_dots_between_day_and_month_mean_day_first() -> None:
     found = infer(["01.02.2024", "03.04.2024"])
     assert found.format.dates == "d/m/y" and not found.warnings

@@ -111,6 +111,10 @@ def _mend(
         return path, layout.offset, seen, True, layout.delimiter, []
     quotes, said = True, []
     target = workdir / "mended.csv"
+    if broken and _escapes(path, layout.offset):
+        mended = _rewrite(path, target, layout, width, limits, file, quotes=True, escapes=True)
+        if mended is not None and not mended.ragged:
+            return target, 0, mended, True, ",", []
     mended = _rewrite(path, target, layout, width, limits, file, quotes=True)
     if broken and (mended is None or mended.ragged):
         literal = scan(path, layout.offset, layout.delimiter, width, limits, file, quotes=False)
@@ -157,8 +161,23 @@ def _ragged(seen: Structure, width: int, layout: Layout, file: str) -> list[Data
     return said
 
 
+def _escapes(path: Path, offset: int) -> bool:
+    r"""Whether quotes inside of quotes are written as \\", as MySQL does, and not doubled."""
+    with path.open("rb") as raw:
+        raw.seek(offset)
+        return b'\\"' in raw.read(HEAD)
+
+
 def _rewrite(
-    path: Path, target: Path, layout: Layout, width: int, limits: ReadLimits, file: str, *, quotes: bool
+    path: Path,
+    target: Path,
+    layout: Layout,
+    width: int,
+    limits: ReadLimits,
+    file: str,
+    *,
+    quotes: bool,
+    escapes: bool = False,
 ) -> Structure | None:
     """The rows as well-formed CSV of exactly `width` fields.  None: a quote was opened and never closed."""
     seen = Structure()
@@ -172,6 +191,7 @@ def _rewrite(
                 lines,
                 delimiter=layout.delimiter,
                 quoting=quoting,  # type: ignore[arg-type]
+                escapechar="\\" if escapes else None,
                 skipinitialspace=layout.skip_initial_space or layout.delimiter == " ",
             )
             write = csv.writer(out, lineterminator="\n").writerow
@@ -203,11 +223,10 @@ def _rewrite(
 
 
 def _lines(raw: Iterator[bytes]) -> Iterator[str]:
-    ended = True
     for line in raw:
-        ended = line.endswith(b"\n")
-        yield line.decode("utf-8", errors="replace")
-    yield _END if ended else "\n" + _END
+        text = line.decode("utf-8", errors="replace")
+        yield text if text.endswith("\n") else text + "\n"  # the last line need not end
+    yield _END
 
 
 def _fit(row: list[str], width: int, seen: Structure) -> None:

@@ -140,10 +140,19 @@ def _ask_clevercsv(text: str, candidates: tuple[str, ...]) -> str | None:
 
 def _parse(text: str, delimiter: str) -> tuple[list[list[str]], list[int]]:
     """Rows that are not blank, and for each the number of lines read by its end.  The last, cut row is left out."""
+    rows, ends = _parse_as(text, delimiter, None)
+    if '\\"' in text and len({len(r) for r in rows}) > 1:  # quotes inside of quotes as MySQL writes them
+        escaped = _parse_as(text, delimiter, "\\")
+        if len(escaped[0]) > 1 and len({len(r) for r in escaped[0]}) == 1:
+            return escaped
+    return rows, ends
+
+
+def _parse_as(text: str, delimiter: str, escape: str | None) -> tuple[list[list[str]], list[int]]:
     lines = text.split("\n")
     if lines and lines[-1] == "":
         lines.pop()
-    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader((line + "\n" for line in lines), delimiter=delimiter, skipinitialspace=True, escapechar=escape)
     rows, ends = [], []
     try:
         for row in reader:

@@ -170,10 +170,11 @@ def test_a_ragged_file_is_refused_with_its_row(tmp_path: Path) -> None:
     assert caught.value.row == 7
 
 
-def test_few_ragged_rows_are_mended_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_few_ragged_rows_are_mended_and_counted(tmp_path: Path, end: str) -> None:
     rows = ["1,2,x"] * 50
     rows[9], rows[19], rows[29] = "7,8", "7,8,y,surplus", "7,8,z,"
-    found = read(write(tmp_path, "a,b,c\n" + "\n".join(rows) + "\n"))
+    found = read(write(tmp_path, "a,b,c\n" + "\n".join(rows) + end))
     assert len(found.table) == 50
     c = values(found)["c"]
     assert (c[9], c[19], c[29]) == (None, "y", "z")
@@ -185,6 +186,14 @@ def test_few_ragged_rows_are_mended_and_counted(tmp_path: Path) -> None:
 def test_a_quote_inside_a_field_is_a_character(tmp_path: Path) -> None:
     found = read(write(tmp_path, 'size,n\n5" pipe,1\n6" pipe,2\n7" pipe,3\n"a, ""b""",4\n'))
     assert values(found)["size"] == ['5" pipe', '6" pipe', '7" pipe', 'a, "b"']
+
+
+def test_a_quote_may_be_escaped_by_a_backslash(tmp_path: Path) -> None:
+    lines = [f'"say \\"hi\\", {i}",{i}' for i in range(20)]
+    found = read(write(tmp_path, "t,n\n" + "\n".join(lines)))
+    assert values(found)["t"][3] == 'say "hi", 3' and codes(found) <= {"id_like"}
+    windows = [f'"C:\\dir {i}\\",{i}' for i in range(20)]  # here the backslash is a character
+    assert values(read(write(tmp_path, "t,n\n" + "\n".join(windows))))["t"][3] == "C:\\dir 3\\"
 
 
 def test_an_open_quote_in_an_otherwise_even_file_is_taken_literally(tmp_path: Path) -> None:

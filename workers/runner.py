@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.storage import Storage
 from assay.search.lifecycle import Phase
-from assay.search.plan import search_seconds_left
+from assay.search.plan import JobSnapshot, search_seconds_left, slack_seconds
 from assay.search.store import Claim, Outcome
 from assay.search.strategies import discover as strategies
 from assay.search.trial import Report, TrialStatus, Verdict
@@ -46,6 +46,9 @@ def run_trial(slot: Slot, claim: Claim) -> None:
     work = rows.job_work(store.engine, claim.ref)
     snapshot = store.snapshot(claim.ref)
     left = search_seconds_left(snapshot)
+    if left <= 0:  # it waited for too long
+        _write(slot, claim, Outcome(TrialStatus.STOPPED, seconds=0.0))
+        return
     limit = min(left, snapshot.limits.trial_seconds or FOREVER, FOREVER)
     path = slot.scratch / f"trial-{claim.number}.safetensors"
     judge = _judge(slot, claim)
@@ -102,7 +105,7 @@ def run_build(slot: Slot, claim: Claim) -> None:
     folder = slot.scratch / f"build-{claim.number}"
     folder.mkdir()
     limit = snapshot.limits.time_seconds
-    left = BUILD_SECONDS if limit is None else max(3.0, limit - snapshot.elapsed)
+    left = BUILD_SECONDS if limit is None else max(3.0, limit + 0.5 * slack_seconds(limit) - snapshot.elapsed)
     try:
         answer = slot.ask(
             claim,
@@ -116,7 +119,7 @@ def run_build(slot: Slot, claim: Claim) -> None:
                 "info": {"job_id": claim.ref, "name": work.name, "limits": work.limits},
                 "seconds": left,
             },
-            seconds=BUILD_SECONDS,
+            seconds=_build_seconds(snapshot, final),
             memory_mb=slot.worker.memory_mb,
         )
     except Ended as end:
@@ -134,6 +137,14 @@ def run_build(slot: Slot, claim: Claim) -> None:
     _until_written(
         slot, lambda: rows.publish_model(store, claim, work, done, *stored, seconds=time.monotonic() - began)
     )
+
+
+def _build_seconds(job: JobSnapshot, final: bool) -> float:
+    """When a build is killed: the last one at the end of the job's time, if there is a model to fall back on."""
+    limit = job.limits.time_seconds
+    if limit is None or not final or not any(b.status == "done" for b in job.builds):
+        return BUILD_SECONDS
+    return min(BUILD_SECONDS, max(2.0, limit + slack_seconds(limit) - job.elapsed))
 
 
 def run_validation(slot: Slot, claim: Claim) -> None:

@@ -139,6 +139,7 @@ class Supervisor:
     def _dispatch(self) -> None:
         """Sweep: put lost work back, advance jobs, tell that this worker lives."""
         seen = -1
+        self.safely(_import_all)
         while not self.stopping.is_set() and not self.ready(0.5):
             continue  # to be counted as alive means to be able to work at once
         while not self.stopping.is_set():
@@ -168,3 +169,14 @@ class Supervisor:
 
     def free_bytes(self) -> int:
         return free_bytes(self.lane)
+
+
+def _import_all() -> None:
+    """What planning the first job needs: every family with its space, and every strategy."""
+    from assay.families import discover as families
+    from assay.families import space_of
+    from assay.search.strategies import discover as strategies
+
+    for family in families().values():
+        space_of(family)
+    strategies()

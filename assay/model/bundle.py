@@ -37,6 +37,10 @@ class Bundle:
     onnx: bytes
 
 
+LARGE = 1 << 20  # bytes from which on compressing is worth a thought
+SHRINKS = 0.8  # of its size that a sample must come down to
+
+
 def write_bundle(path: Path | str, onnx_bytes: bytes, manifest: Manifest) -> str:
     """Write a bundle and return the sha256 of the file.  It appears whole or not at all."""
     path = Path(path)
@@ -78,11 +82,21 @@ def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
     with zipfile.ZipFile(out, "w") as archive:
         for name, data in sorted(files.items()):
             entry = zipfile.ZipInfo(name, _EPOCH)
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            level = _level(data)
+            entry.compress_type = zipfile.ZIP_DEFLATED if level else zipfile.ZIP_STORED
             entry.create_system = 3  # unix, whatever this is written on
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, data, compresslevel=6)
+            archive.writestr(entry, data, compresslevel=level)
     return out.getvalue()
+
+
+def _level(data: bytes) -> int:
+    """How hard to try: weights hardly shrink and would cost seconds that a search has better use for.  0: as they are."""
+    if len(data) < LARGE:
+        return 6
+    part = LARGE // 16
+    sample = b"".join(data[i : i + part] for i in range(0, len(data) - part, len(data) // 6))
+    return 1 if len(zlib.compress(sample, 1)) < SHRINKS * len(sample) else 0
 
 
 def read_bundle(source: Path | str | bytes) -> Bundle:

@@ -32,8 +32,9 @@ from assay.tasks._problem import Problem
 
 CANDIDATES = 25  # best trials that may enter the ensemble, besides the best of every family
 SELECTION_ROWS = 10_000  # rows the greedy selection scores on; more change its choices little and cost seconds
-BYTES_PER_SECOND = 12_000_000  # of checkpoints that are composed, encoded, replayed and packed, on one core
-LEAST_BYTES = 10_000_000
+BYTES_PER_SECOND = 25_000_000  # of checkpoints that are composed, encoded, replayed and packed, on one core
+LEAST_BYTES = 8_000_000
+MOST_SLOWED = 8.0  # times slower than alone that a busy machine is believed to make us
 BAGGED_ROWS = 5_000  # validation rows up to which the selection is bagged; more decide well enough by themselves
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,12 @@ class Loaded:
     def size(self) -> int:
         """Bytes of the checkpoint, most of which is its graph."""
         return self.source.path.stat().st_size
+
+    @property
+    def work(self) -> float:
+        """What composing, replaying and packing it costs, in bytes that would cost the same."""
+        replayed = float(self.checkpoint.info.get("ms_per_row", 0.0)) / 1000 * len(self.checkpoint.array("gate"))
+        return self.size + replayed * BYTES_PER_SECOND
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +143,12 @@ def deliver(
     predictors are left out, and the choice is made again.  Raises AssayError when none is left, DataError when there is
     no readable checkpoint.
     """
-    until = time.monotonic() + 0.5 * seconds
+    began, computed = time.monotonic(), time.process_time()
     way = way or Way(_compose, _values)
     candidates = _candidates(problem, sources, ensemble)
+    speed = BYTES_PER_SECOND / _slowed(time.monotonic() - began, time.process_time() - computed)
+    candidates = _light_enough(candidates, seconds * speed)
+    until = began + 0.5 * seconds
     if not candidates:
         raise DataError("no completed trial has a readable checkpoint")
     limits = info.get("limits") or {}
@@ -146,7 +156,8 @@ def deliver(
     message = ""
     while candidates:
         weights = _weigh(problem, candidates, until) if ensemble else np.eye(len(candidates))[0]
-        members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=True) if w > 0], seconds)
+        left = (seconds - (time.monotonic() - began)) * speed
+        members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=True) if w > 0], left)
         blend = _calibrated(problem, members)
         graph, names, report = way.compose(problem, blend, info)
         if report.passed:
@@ -227,10 +238,25 @@ def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> 
     return loaded
 
 
-def _in_time(members: list[tuple[Loaded, float]], seconds: float) -> list[tuple[Loaded, float]]:
-    """Without the members that bring least for their size, until composing and replaying the rest fits the time."""
-    room = max(LEAST_BYTES, seconds * BYTES_PER_SECOND)
-    sizes = [m.size for m, _ in members]
+def _slowed(wall: float, cpu: float) -> float:
+    """How many times slower than alone this process runs now: other work on the machine takes its share."""
+    return 1.0 if wall < 0.02 else min(MOST_SLOWED, max(1.0, wall / max(cpu, 1e-3)))
+
+
+def _light_enough(candidates: list[Loaded], room: float) -> list[Loaded]:
+    """Those that alone could be composed and replayed in time, the best one even in twice of it; else the lightest."""
+    room = max(LEAST_BYTES, room)
+    fitting = [c for i, c in enumerate(candidates) if c.work <= (room if i else 2 * room)]
+    return fitting or sorted(candidates, key=lambda c: c.work)[:1]
+
+
+def _in_time(members: list[tuple[Loaded, float]], room: float) -> list[tuple[Loaded, float]]:
+    """Without the members that bring least for their work, until composing and replaying the rest fits the time.
+
+    room: bytes that can be composed and replayed in it.
+    """
+    room = max(LEAST_BYTES, room)
+    sizes = [m.work for m, _ in members]
     heaviest = max(range(len(members)), key=lambda i: members[i][1])
     kept, used = {heaviest}, sizes[heaviest]
     for i in sorted(range(len(members)), key=lambda i: -members[i][1] / sizes[i]):

@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 START = "assay.data.rows"
@@ -20,7 +21,7 @@ _IMPORT = re.compile(r"^(\s*from )assay(?:\.\w+)*\.(\w+)( import )", re.MULTILIN
 def front_files(kinds: Iterable[str] = ()) -> dict[str, bytes]:
     """The package `front` by file name.  kinds: of the fronts a model declares (`assay.data.fronts`)."""
     files = {f"{PACKAGE}/__init__.py": b'"""Reads rows as the training file was read.  Written by Assay."""\n'}
-    for module in _modules([START, *(f"assay.data.front_{kind}" for kind in sorted(set(kinds)))]):
+    for module in _modules((START, *(f"assay.data.front_{kind}" for kind in sorted(set(kinds))))):
         files[f"{PACKAGE}/{module.rsplit('.', 1)[-1]}.py"] = moved(_source(module)).encode()
     return files
 
@@ -30,9 +31,10 @@ def moved(source: str) -> str:
     return _IMPORT.sub(rf"\g<1>{PACKAGE}.\g<2>\g<3>", source)
 
 
-def _modules(start: list[str]) -> list[str]:
+@cache
+def _modules(start: tuple[str, ...]) -> tuple[str, ...]:
     found: list[str] = []
-    wanted = start
+    wanted = list(start)
     while wanted:
         module = wanted.pop()
         if module in found:
@@ -41,7 +43,7 @@ def _modules(start: list[str]) -> list[str]:
         for statement in ast.parse(_source(module)).body:
             if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith("assay."):
                 wanted.append(str(statement.module))
-    return sorted(found)
+    return tuple(sorted(found))
 
 
 def _source(module: str) -> str:

@@ -169,13 +169,25 @@ def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Acti
     if job.open or building:
         return []
     finals = [b for b in job.builds if b.final and b.after_trials == len(job.completed)]
-    if job.completed and not finals:
+    if job.completed and not finals and not _too_late(job):
         return [BuildModel(final=True)]
     if any(b.status == "done" for b in job.builds) or finish.status is JobStatus.CANCELLED:
         return [finish]
     if not job.completed:
         return [FinishJob(JobStatus.FAILED, finish.stop_reason, _no_trial(job))]
     return [FinishJob(JobStatus.FAILED, finish.stop_reason, "the model could not be built; see the job's events")]
+
+
+def _too_late(job: JobSnapshot) -> bool:
+    """Whether a last build, as slow as the slowest so far, would break the time limit although there is a model."""
+    limit = job.limits.time_seconds
+    built = [b.seconds or 0.0 for b in job.builds if b.status == "done"]
+    return limit is not None and bool(built) and job.elapsed + max(built) > limit + slack_seconds(limit)
+
+
+def slack_seconds(limit: float) -> float:
+    """How far past its limit a job may end: what is promised is five seconds or 5 %, and a little is kept of that."""
+    return max(4.0, 0.04 * limit)
 
 
 def _no_trial(job: JobSnapshot) -> str:

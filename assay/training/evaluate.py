@@ -322,7 +322,9 @@ def _finish(
         models, gates = [*models, whole.model], [*gates, whole.gate]
     arrays["gate"] = np.average(gates, axis=0, weights=[m.weight for m in models])
     graph = member_graph(models)
-    checkpoint.save(request.path, graph, arrays, {**request.info, "family": request.family.name})
+    ms_per_row = float(np.mean([f.ms_per_row for f in fitted])) * len(models)
+    about = {**request.info, "family": request.family.name, "ms_per_row": ms_per_row}
+    checkpoint.save(request.path, graph, arrays, about)
     weight = None if problem.weight is None else problem.weight[covered]
     scores = [f.score for f in fitted]
     return Evaluation(
@@ -331,6 +333,6 @@ def _finish(
         fold_scores=tuple(float(s) for s in scores),
         metrics=all_values(problem.resolved.kind, problem.y[covered], oof[covered], weight),
         seconds=time.monotonic() - started,
-        predict_ms_per_row=float(np.mean([f.ms_per_row for f in fitted])) * len(models),
+        predict_ms_per_row=ms_per_row,
         size_bytes=request.path.stat().st_size,
     )

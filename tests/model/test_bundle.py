@@ -19,7 +19,7 @@ import pytest
 from assay.data.prepare import Recipe
 from assay.data.table import Table, Words
 from assay.errors import DataError
-from assay.model.bundle import bundle_bytes, read_bundle, write_bundle
+from assay.model.bundle import _level, bundle_bytes, read_bundle, write_bundle
 from assay.model.compose import ensemble_graph, member_graph, model_bytes
 from assay.model.manifest import Manifest, Member
 from assay.model.predict import load
@@ -244,3 +244,11 @@ def test_the_readme_is_safe_from_names(tmp_path: Path) -> None:
     readme = (unpacked(tmp_path) / "README.md").read_text(encoding="utf-8")
     assert readme.startswith("# people / '1'\n")
     assert "| `since` | datetime | 2001-02-03 00:00:00 | written as YYYY-MM-DD HH:MM:SS |" in readme
+
+
+def test_weights_are_stored_as_they_are_and_trees_are_packed() -> None:
+    rng = np.random.default_rng(0)
+    assert _level(rng.bytes(2 << 20)) == 0
+    assert _level(rng.normal(size=1 << 19).astype(np.float32).tobytes()) == 0
+    assert _level(np.repeat(rng.integers(0, 50, 1 << 18), 4).astype(np.int64).tobytes()) == 1
+    assert _level(b"small") == 6

@@ -11,6 +11,7 @@ import pytest
 import assay
 from assay.data.table import ColumnType, Table, Words
 from assay.families import discover
+from assay.model import deliver as delivering
 from assay.model.deliver import Source, deliver
 from assay.model.predict import load
 from assay.spec import JobSpec, resolve
@@ -81,6 +82,25 @@ def test_a_size_limit_is_kept_by_giving_up_members(trained: tuple[Matrices, list
     assert len(small.onnx) <= limit * 1e6
     assert "limits_missed" not in small.manifest.info
     assert "random_forest" not in {m.family for m in small.manifest.members}
+
+
+def test_with_little_time_the_model_is_light(
+    trained: tuple[Matrices, list[Source]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrices, sources = trained
+    sizes = {s.family: s.path.stat().st_size for s in sources}
+    monkeypatch.setattr(delivering, "LEAST_BYTES", max(sizes["logistic"], sizes["decision_tree"]) + 1)
+    assert sizes["random_forest"] > 2 * delivering.LEAST_BYTES
+    made = deliver(matrices.problem, sources, tmp_path, ensemble=True, info={"name": "c"}, formats={}, seconds=1e-4)
+    families = [m["family"] for m in made.manifest["members"]]
+    assert families and "random_forest" not in families
+
+
+def test_a_busy_machine_is_noticed() -> None:
+    assert delivering._slowed(wall=0.01, cpu=0.001) == 1.0  # too short to tell
+    assert delivering._slowed(wall=2.0, cpu=0.5) == 4.0
+    assert delivering._slowed(wall=1.0, cpu=3.0) == 1.0
+    assert delivering._slowed(wall=9.0, cpu=0.0) == delivering.MOST_SLOWED
 
 
 def test_without_a_time_limit_a_fit_is_as_long_as_it_needs_to_be(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from assay.metrics import METRICS
+from assay.model import honesty
 from assay.model.honesty import LEVEL, conformal_width, metric_interval
 
 
@@ -32,6 +33,18 @@ def test_so_many_truths_lie_within_the_conformal_width() -> None:
     assert width is not None
     inside = np.abs(y[1000:] - guess[1000:]) <= width
     assert inside.mean() == pytest.approx(LEVEL, abs=0.03)
+
+
+def test_draws_of_some_of_the_rows_tell_as_much_as_draws_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    y = rng.normal(size=9000)
+    guess = (y + rng.normal(size=9000))[:, None]
+    some = metric_interval(METRICS["rmse"], y, guess, None, np.random.default_rng(0))
+    monkeypatch.setattr(honesty, "MOST_ROWS", 10_000)
+    whole = metric_interval(METRICS["rmse"], y, guess, None, np.random.default_rng(0))
+    assert some is not None and whole is not None and some != whole
+    assert some[1] - some[0] == pytest.approx(whole[1] - whole[0], rel=0.2)
+    assert sum(some) == pytest.approx(sum(whole), rel=0.01)
 
 
 def test_few_rows_promise_nothing() -> None:

@@ -55,6 +55,16 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         {"elapsed": 99.0, "trials": trials("c"), "builds": (EARLY, Build(1, True, "failed", 1))},
         [FinishJob(J.SUCCEEDED, R.TIME_LIMIT)],
     ),
+    (
+        "time is more than up, and a build as slow as the first would break the limit: the first model stays",
+        {"elapsed": 101.0, "trials": trials("c", "s"), "builds": (replace(EARLY, seconds=4.0),)},
+        [FinishJob(J.SUCCEEDED, R.TIME_LIMIT)],
+    ),
+    (
+        "time is more than up, and there is no model yet: build",
+        {"elapsed": 120.0, "trials": trials("c"), "builds": (replace(EARLY, status="failed", seconds=4.0),)},
+        [BuildModel(True)],
+    ),
     ("trial limit", {"limits": Limits(trials=2), "trials": trials("c", "c"), "builds": (EARLY,)}, [BuildModel(True)]),
     (
         "target score",

@@ -18,7 +18,11 @@ from typing import Protocol
 from app.storage import Storage
 from app.store import SqlStore
 from assay import __version__
-from assay.search.advance import advance
+from assay.families import discover as families
+from assay.families import space_of
+from assay.search.advance import advance, ask
+from assay.search.lifecycle import JobStatus
+from assay.search.plan import JobSnapshot, Limits
 from workers import rows
 from workers.child import Child, prepare_server
 from workers.devices import devices, free_bytes
@@ -172,11 +176,13 @@ class Supervisor:
 
 
 def _import_all() -> None:
-    """What planning the first job needs: every family with its space, and every strategy."""
-    from assay.families import discover as families
-    from assay.families import space_of
-    from assay.search.strategies import discover as strategies
-
-    for family in families().values():
-        space_of(family)
-    strategies()
+    """What planning the first job needs: every family with its space, and the strategies most asked for, asked once."""
+    spaces = {name: space_of(f) for name, f in families().items() if "classification" in f.tasks}
+    facts = {"kind": "binary", "n_rows": 1000, "n_features": 10, "n_folds": 5, "n_classes": 2}
+    for strategy in ("auto", "bayesian"):
+        ask(
+            JobSnapshot(
+                "", JobStatus.QUEUED, 0, 0, strategy, Limits(time_seconds=60.0), spaces, trials=(), builds=(), elapsed=0.0, facts=facts
+            ),
+            8,
+        )  # fmt: skip

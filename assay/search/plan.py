@@ -116,7 +116,7 @@ def plan(job: JobSnapshot) -> list[Action]:
             return [FinishJob(JobStatus.FINISHING, reason)]
         return _wind_down(job, building, FinishJob(JobStatus.SUCCEEDED, reason))
     actions: list[Action] = []
-    if job.completed and not job.builds:
+    if job.completed and (not job.builds or _is_stale(job)):
         actions.append(BuildModel(final=False))
     wanted = _wanted(job)
     if wanted > 0:
@@ -178,6 +178,16 @@ def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Acti
     return [FinishJob(JobStatus.FAILED, finish.stop_reason, "the model could not be built; see the job's events")]
 
 
+def _is_stale(job: JobSnapshot) -> bool:
+    """Whether half of the time is over and the only model is a first one that was soon surpassed: the next one is what
+    users get until the end, what is left if the last build takes too long, and tells how long that will be."""
+    limit = job.limits.time_seconds
+    if limit is None or len(job.builds) != 1 or job.builds[0].status != "done":
+        return False
+    spare = search_seconds_left(job) - 4.0 * (job.builds[0].seconds or 0.0)
+    return job.elapsed >= 0.5 * limit and spare > 0 and len(job.completed) > 2 * job.builds[0].after_trials
+
+
 def _too_late(job: JobSnapshot) -> bool:
     """Whether a last build, as slow as the slowest so far, would break the time limit although there is a model."""
     limit = job.limits.time_seconds
@@ -187,7 +197,7 @@ def _too_late(job: JobSnapshot) -> bool:
 
 def slack_seconds(limit: float) -> float:
     """How far past its limit a job may end: what is promised is five seconds or 5 %, and a little is kept of that."""
-    return max(4.0, 0.04 * limit)
+    return max(3.5, 0.035 * limit)
 
 
 def _no_trial(job: JobSnapshot) -> str:

@@ -40,6 +40,16 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("a busy job waits", {"trials": trials("r", "r")}, []),
     ("a free slot is filled", {"trials": trials("r", "c"), "builds": (EARLY,)}, [StartTrials(1)]),
     ("the first result becomes a model at once", {"trials": trials("c", "r")}, [BuildModel(False), StartTrials(1)]),
+    (
+        "half of the time is over: the first model is renewed once",
+        {"elapsed": 51.0, "trials": trials("c", "c", "C", "r", "r"), "builds": (EARLY,)},
+        [BuildModel(False)],
+    ),
+    (
+        "a second model is enough",
+        {"elapsed": 60.0, "trials": trials("c", "c", "C", "r", "r"), "builds": (EARLY, replace(EARLY, number=1))},
+        [],
+    ),
     ("a failed trial does not stop the search", {"trials": trials("f", "r")}, [StartTrials(1)]),
     ("no more than the asked trials", {"limits": Limits(trials=3), "trials": trials("f", "r", "r")}, []),
     ("concurrent_trials is kept", {"limits": Limits(concurrent_trials=1), "trials": trials("r")}, []),

@@ -14,11 +14,10 @@ from assay.errors import AssayError, DataError, SpecError, TrialStopped
 from assay.families import discover as families
 from assay.families import spaces_of
 from assay.metrics import METRICS
-from assay.search.advance import advance, history
+from assay.search.advance import advance, judge
 from assay.search.lifecycle import ENDED, JobStatus
 from assay.search.plan import JobSnapshot, reserve_seconds, search_seconds_left
 from assay.search.store import Claim, InMemoryStore, Outcome
-from assay.search.strategies import discover as strategies
 from assay.search.trial import Report, TrialStatus, Verdict
 from assay.spec import Budget, JobSpec, Objective, SearchSpec, TaskSpec, Validation, limits_of, resolve
 
@@ -35,7 +34,7 @@ def fit(
     data: Any,
     target: str | None = None,
     *,
-    seconds: float = 60.0,
+    seconds: float | None = None,
     task: str = "auto",
     metric: str = "auto",
     trials: int | None = None,
@@ -52,8 +51,8 @@ def fit(
     """Search for the best model of `target` (None: the task needs none, or has a usual one) and return it.
 
     data: a path (CSV, TSV, Parquet, Arrow, JSONL, XLSX; gz and zip too), a pandas DataFrame, or a `Table`.
-    seconds: wall-clock budget, packaging included.  trials: a budget in trials, with which the same call gives the same
-    model.  task: a task type (`assay.tasks.discover()`), or "auto" for classification or regression: from the metric, the
+    seconds: wall-clock budget, packaging included; 60 where neither it nor trials is given.  trials: a budget in trials,
+    with which the same call gives the same model (as long as there are 10 seconds a trial, or no time limit).  task: a task type (`assay.tasks.discover()`), or "auto" for classification or regression: from the metric, the
     target's type and its distinct values.
     optimizers: what families that search their optimizer may use.
     families, strategy, metric: as in the catalogue (`assay.families.discover()`, `assay.metrics.METRICS`).
@@ -69,7 +68,7 @@ def fit(
         task=TaskSpec(type=_task_type(task, metric, target, profile), target=target, **_tuples(task_options)),
         objective=Objective(metric),
         validation=validation or Validation(seed=seed),
-        limits=Budget(time_seconds=seconds, trials=trials),
+        limits=Budget(time_seconds=60.0 if seconds is None and trials is None else seconds, trials=trials),
         search=SearchSpec(strategy, _names(families), _names(optimizers), ensemble),
     )
     resolved = resolve(spec, profile)
@@ -147,14 +146,13 @@ class _Loop:
 
         snapshot = self.store.snapshot(JOB)
         limit = min(search_seconds_left(snapshot), snapshot.limits.trial_seconds or float("inf"))
-        judge = strategies()[snapshot.strategy].judge
 
         def tell(step: int, score: float) -> None:
             report = Report(step, score)
             self.store.report(claim, report)
             now = self.store.snapshot(JOB)
             trial = next(t for t in now.trials if t.number == claim.number)
-            if judge(history(now), trial, report) is Verdict.STOP:
+            if judge(now, trial, report) is Verdict.STOP:
                 raise TrialStopped
 
         began = time.monotonic()

@@ -12,7 +12,6 @@ from app.storage import Storage
 from assay.search.lifecycle import Phase
 from assay.search.plan import JobSnapshot, search_seconds_left, slack_seconds
 from assay.search.store import Claim, Outcome
-from assay.search.strategies import discover as strategies
 from assay.search.trial import Report, TrialStatus, Verdict
 from workers import rows
 from workers.files import local_copy
@@ -239,13 +238,13 @@ def _judge(slot: Slot, claim: Claim) -> Callable[[int, float], bool]:
 
 
 def _verdict(slot: Slot, claim: Claim, report: Report) -> Verdict:
-    from assay.search.advance import history
+    from assay.search.advance import judge
 
     snapshot = slot.worker.store.snapshot(claim.ref)
     trial = next((t for t in snapshot.trials if t.number == claim.number), None)
     if trial is None:
         return Verdict.STOP
-    return strategies()[snapshot.strategy].judge(history(snapshot), trial, report)
+    return judge(snapshot, trial, report)
 
 
 def _outcome(slot: Slot, answer: dict[str, Any], path: Path, seconds: float, left: float) -> Outcome:

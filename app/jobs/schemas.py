@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from app.schemas import Answer, Body, Column, ErrorShape, Json, Name, Tags, Time
 
@@ -63,6 +63,19 @@ class LimitsPost(Body):
     model_mb: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
 
+class NewLimits(LimitsPost):
+    """The budget.  Seconds count only while the job is active; null means no such limit.
+
+    With `trials` alone there is no time limit, and the same request gives the same trials and the same model.
+    """
+
+    @model_validator(mode="after")
+    def _trials_alone(self) -> Self:
+        if self.trials is not None and "time_seconds" not in self.model_fields_set:
+            self.time_seconds = None
+        return self
+
+
 class SearchPost(Body):
     strategy: Annotated[Word, Field(description="See `GET /v1/strategies`.")] = "auto"
     families: Annotated[list[Word] | None, Field(max_length=1000, description="See `GET /v1/families`.")] = None
@@ -82,7 +95,7 @@ class JobPost(Body):
     task: TaskPost
     objective: ObjectivePost = ObjectivePost()
     validation: ValidationPost = ValidationPost()
-    limits: LimitsPost = LimitsPost()
+    limits: NewLimits = NewLimits()
     search: SearchPost = SearchPost()
     device: Literal["auto", "cpu", "gpu"] = "auto"
     priority: Annotated[int, Field(ge=0, le=10, description="10 is served before 1.")] = 5

@@ -13,7 +13,7 @@ from assay.search.expected import expected_seconds
 from assay.search.plan import JobSnapshot, StartTrials, plan, search_seconds_left
 from assay.search.store import Decided, Started, Store
 from assay.search.strategies import discover as strategies
-from assay.search.trial import Facts, History, Proposal, Trial, TrialStatus
+from assay.search.trial import Facts, History, Proposal, Report, Trial, TrialStatus, Verdict
 from assay.space import build
 
 MAX_ROUNDS = 20  # a lost race is tried again; this many in a row means that others are advancing the job
@@ -36,11 +36,16 @@ def advance(store: Store, job: str) -> bool:
 def ask(snapshot: JobSnapshot, n: int) -> Started:
     """The strategy's proposals for the next n trials, cleaned of anything a plug-in may get wrong."""
     past = history(snapshot)
-    rng = np.random.default_rng([snapshot.seed, past.next_number])
-    answer = _warm(snapshot, past, n)
-    if len(answer) < n:
-        left = with_open(past, answer)
-        answer += strategies()[snapshot.strategy].propose(left, snapshot.spaces, rng, n - len(answer))
+    answer: list[Proposal] = []
+    portion = 1 if snapshot.counted else n  # how many are asked for at once must not matter there
+    while len(answer) < n:
+        seen = with_open(past, answer)
+        if snapshot.counted:
+            seen = settled(seen, seen.next_number, snapshot.side_by_side)
+        found = _proposed(snapshot, seen, min(portion, n - len(answer)))
+        answer += found
+        if not found or portion > 1:
+            break
     proposals: list[Proposal] = []
     steps: list[int] = []
     for p in answer[:n]:
@@ -51,6 +56,43 @@ def ask(snapshot: JobSnapshot, n: int) -> Started:
         proposals.append(Proposal(p.family, config, p.note))
         steps.append(_total_steps(p.family, config, past.facts.n_folds))
     return Started(tuple(proposals), snapshot.strategy, tuple(steps))
+
+
+def _proposed(snapshot: JobSnapshot, seen: History, n: int) -> list[Proposal]:
+    rng = np.random.default_rng([snapshot.seed, seen.next_number])
+    answer = _warm(snapshot, seen, n)
+    if len(answer) < n:
+        left = with_open(seen, answer)
+        answer += strategies()[snapshot.strategy].propose(left, snapshot.spaces, rng, n - len(answer))
+    return answer
+
+
+def settled(past: History, number: int, side_by_side: int) -> History:
+    """What trial `number` of a counted job may know: results of trials up to number - side_by_side, and no seconds.
+
+    Later ones may have ended or not, as chance will have it, so they are shown as waiting.
+    """
+
+    def shown(t: Trial) -> Trial:
+        if t.number == number:
+            return t
+        if t.number > number - side_by_side:
+            return Trial(t.number, t.family, t.config, TrialStatus.QUEUED, note=t.note)
+        return replace(t, seconds=None if t.seconds is None else 1.0)
+
+    left = past.facts.trials_left
+    if left is not None:
+        left += len(past.trials) - number
+    trials = tuple(shown(t) for t in past.trials if t.number <= number)
+    return replace(past, trials=trials, facts=replace(past.facts, trials_left=left))
+
+
+def judge(snapshot: JobSnapshot, trial: Trial, report: Report) -> Verdict:
+    """What the strategy says of a running trial's report."""
+    seen = history(snapshot)
+    if snapshot.counted:
+        seen = settled(seen, trial.number, snapshot.side_by_side)
+    return strategies()[snapshot.strategy].judge(seen, trial, report)
 
 
 def _warm(snapshot: JobSnapshot, past: History, n: int) -> list[Proposal]:
@@ -83,7 +125,7 @@ def with_open(past: History, proposals: list[Proposal]) -> History:
 def history(snapshot: JobSnapshot) -> History:
     """What a strategy may look at."""
     known: Mapping[str, Any] = snapshot.facts or {}
-    left = search_seconds_left(snapshot)
+    left = np.inf if snapshot.counted else search_seconds_left(snapshot)
     facts = Facts(
         kind=str(known.get("kind", "")),
         n_rows=int(known.get("n_rows", 0)),

@@ -14,6 +14,8 @@ from assay.search.lifecycle import ENDED, JobStatus, StopReason
 from assay.search.trial import Trial, TrialStatus
 from assay.space import Space
 
+COUNTED_SECONDS = 10.0  # of the time limit for each trial of the trial limit, from which the clock is not looked at
+
 
 @dataclass(frozen=True)
 class Build:
@@ -63,6 +65,17 @@ class JobSnapshot:
     exhausted: bool = False  # the strategy had nothing left to propose
     stop_reason: StopReason | None = None  # why a finishing job stopped; None: somebody asked for it
     restarted_at: int = 0  # number of the first trial of the present search: patience starts anew on a reopened job
+
+    @property
+    def counted(self) -> bool:
+        """Whether trials, not seconds, are the budget: then the same job has the same trials on the same machine."""
+        trials, seconds = self.limits.trials, self.limits.time_seconds
+        return trials is not None and (seconds is None or seconds >= COUNTED_SECONDS * trials)
+
+    @property
+    def side_by_side(self) -> int:
+        """Trials that may be open at once."""
+        return min(self.slots, self.limits.concurrent_trials or self.slots)
 
     @property
     def completed(self) -> tuple[Trial, ...]:
@@ -215,10 +228,11 @@ def _running(job: JobSnapshot) -> bool:
 
 
 def _wanted(job: JobSnapshot) -> int:
-    slots = min(job.slots, job.limits.concurrent_trials or job.slots)
-    wanted = slots - len(job.open)
+    wanted = job.side_by_side - len(job.open)
     if job.limits.trials is not None:
         wanted = min(wanted, job.limits.trials - len(job.trials))
+    if job.counted and job.open:  # trial t starts when all up to t - side_by_side have ended: what it may know
+        wanted = min(wanted, job.open[0].number + job.side_by_side - (job.trials[-1].number + 1))
     return 0 if job.exhausted else max(0, wanted)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from app import docs
+from app.accounts import audit, usage
 from app.accounts import endpoints as accounts
-from app.accounts import usage
 from app.catalog import endpoints as catalog
 from app.datasets import endpoints as datasets
 from app.datasets import upload_endpoints as uploads
@@ -33,6 +33,7 @@ def include(app: FastAPI) -> None:
         catalog,
         accounts,
         usage,
+        audit,
         health,
         docs,
     ):

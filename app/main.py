@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine
 from starlette.concurrency import run_in_threadpool
 
 from app import api, errors, middleware, openapi
+from app.accounts.audit_log import forget_old
 from app.accounts.service import Authenticator
 from app.clock import utc_now
 from app.config import Settings
@@ -155,6 +156,7 @@ def _tidy(services: Services) -> None:
     forget_expired(services.engine, services.clock())
     with transaction(services.engine) as connection:
         dataset_rows.remove_old_uploads(connection, services.clock() - ABANDONED)
+        forget_old(connection, services.clock())
     services.storage.collect()
 
 

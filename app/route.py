@@ -13,8 +13,10 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from app.accounts.audit_log import record
 from app.errors import ApiError, Fault, closest
 from app.idempotency import once
 from app.logs import bind
@@ -48,8 +50,15 @@ class Route(APIRoute):
                 bind(**{k.removesuffix("_id"): str(v)[:80] for k, v in request.path_params.items()})
             if posts and scope != "public":
                 services.limiter.check(principal.owner)
-                return await once(request, services.engine, services.clock, principal.owner, inner)
-            return await inner(request)
+                answer = await once(request, services.engine, services.clock, principal.owner, inner)
+            else:
+                answer = await inner(request)
+            changed = scope in ("write", "admin") and request.method not in SAFE and answer.status_code < 400
+            if changed and "idempotent-replayed" not in answer.headers:
+                await run_in_threadpool(
+                    record, services.engine, services.clock, principal, request, self.name, answer.status_code
+                )
+            return answer
 
         return handle
 

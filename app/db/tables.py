@@ -295,6 +295,23 @@ class ApiKeyRow(Base):
     created_at: Mapped[datetime] = mapped_column(Utc)
 
 
+class AuditRow(Base):
+    """One request that changed something."""
+
+    __tablename__ = "audit_events"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(40))
+    key_id: Mapped[str | None] = mapped_column(String(40))
+    action: Mapped[str] = mapped_column(String(80))
+    method: Mapped[str] = mapped_column(String(10))
+    path: Mapped[str] = mapped_column(String(400))
+    status: Mapped[int] = mapped_column(Integer)
+    request_id: Mapped[str | None] = mapped_column(String(100))
+    address: Mapped[str | None] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    __table_args__ = (Index("ix_audit_events_owner_id", "owner", "id"),)
+
+
 class IdempotencyRow(Base):
     """The stored answer to a POST with an Idempotency-Key; status 0 while the first one is still running."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
+from app.accounts.audit_log import forget_old
 from app.accounts.service import create_key
 from app.clock import utc_now
 from app.config import ConfigError, Settings
@@ -19,6 +21,7 @@ from app.db.engine import make_engine, migrate, transaction
 from app.db.tables import DatasetRow, table
 from app.errors import CODES
 from app.main import create_app
+from tests.app import running
 
 CSV = b"age,plan,churn\n41,a,yes\n25,b,no\n"
 
@@ -225,3 +228,32 @@ def test_a_server_for_everybody_needs_keys(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="ASSAY_AUTH"):
         Settings.from_env({}, home=tmp_path, host="0.0.0.0").check_exposure()
     Settings.from_env({}, home=tmp_path, host="0.0.0.0", auth=True).check_exposure()
+
+
+def test_what_changed_something_is_in_the_audit_log_once(sqlite_template: Path, tmp_path: Path) -> None:
+    file = tmp_path / "assay.db"
+    shutil.copy(sqlite_template, file)
+    with running.running(f"sqlite:///{file}", tmp_path, auth=True) as (api, services):
+        now = services.clock
+
+        def key(owner: str, *scopes: str) -> tuple[str, dict[str, str]]:
+            made, secret = create_key(services.engine, now, owner=owner, name="k", scopes=scopes)
+            return str(made["id"]), {"Authorization": f"Bearer {secret}"}
+
+        id, ann = key("ann", "admin")
+        for _ in range(2):  # the second is replayed: it changed nothing
+            upload = api.post(
+                "/v1/uploads", json={"filename": "t.csv", "size": 9}, headers={**ann, "Idempotency-Key": "k"}
+            )
+        api.get("/v1/uploads/none", headers=ann)
+        assert api.post("/v1/uploads", json={"filename": "t.csv"}, headers=ann).status_code == 422
+        assert api.delete(f"/v1/uploads/{upload.json()['id']}", headers=ann).status_code == 204
+        found = api.get("/v1/audit_events", headers=ann).json()["data"]
+        assert [(e["method"], e["status"], e["key_id"]) for e in found] == [("DELETE", 204, id), ("POST", 201, id)]
+        assert found[0]["path"] == f"/v1/uploads/{upload.json()['id']}"
+        assert found[1]["request_id"] and found[1]["action"] == "create_upload"
+        assert api.get("/v1/audit_events", headers=key("bob", "admin")[1]).json()["data"] == []
+        assert api.get("/v1/audit_events", headers=key("ann", "write")[1]).status_code == 403
+        with transaction(services.engine) as connection:
+            forget_old(connection, now() + timedelta(days=366))
+        assert api.get("/v1/audit_events", headers=ann).json()["data"] == []

@@ -72,7 +72,7 @@ format: setup  ## put the code into the house format
 
 .PHONY: chaos
 chaos: setup  ## kill and freeze workers at random; no job may be lost or done twice
-	$(PYTEST) tests/chaos -m chaos --timeout=1800 $(ARGS)
+	CHAOS_REPORT=1 $(PYTEST) tests/chaos -m chaos --timeout=1800 $(ARGS)
 
 .PHONY: bench
 bench: setup  ## load and latency of the service

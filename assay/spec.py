@@ -18,7 +18,7 @@ T = TypeVar("T")
 class TaskSpec:
     type: str
     target: str | None = None
-    targets: tuple[str, ...] | None = None
+    targets: tuple[Any, ...] | None = None  # names of columns, or objects that say more of each
     positive_class: str | None = None
     ignore_columns: tuple[str, ...] = ()
     group_column: str | None = None

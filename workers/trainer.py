@@ -210,7 +210,9 @@ class Work:
             tables = [Table.read(Path(path)) for path in problem["paths"]]
             if len(tables) > 1:
                 used = {resolved.target, *resolved.features, resolved.group_column, resolved.time_column}
-                used |= {t["name"] for t in resolved.options.get("targets", ())}
+                used |= {t["name"] for t in resolved.options.get("targets", ())} | set(
+                    resolved.options.get("reads", ())
+                )
                 tables[0] = tables[0].select([n for n in tables[0].names if n in used | {resolved.weight_column}])
             table = (
                 tables[0]

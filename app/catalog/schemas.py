@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from app.schemas import Answer, Json
 
 
@@ -12,6 +14,9 @@ class FamilyShape(Answer):
     name: str
     tasks: list[str]
     lane: str
+    form: str = Field(
+        description="Which form of the data it reads, of tasks that have several (multitask); else empty."
+    )
     about: str
     reference: str
     defaults: Json

@@ -23,6 +23,7 @@ def families() -> list[dict[str, Any]]:
             "name": name,
             "tasks": sorted(family.tasks),
             "lane": family.lane,
+            "form": getattr(family, "form", ""),
             "about": _first_line(family),
             "reference": family.reference,
             "defaults": space_of(family).defaults(),

@@ -17,10 +17,27 @@ JobStatusName = Literal[
 TrialStatusName = Literal["queued", "running", "completed", "stopped", "failed"]
 
 
+class TargetPost(Body):
+    """One target of several: the column, and what of it cannot be told from the data."""
+
+    name: Column
+    kind: Word = Field(
+        "auto",
+        description="auto, classification, regression; over texts also pair_classification, similarity, ranking; over "
+        "pictures segmentation.",
+    )
+    columns: Annotated[list[Column], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="Columns of text that this target reads; two for pairs. Null: those that its rows have."
+    )
+
+
 class TaskPost(Body):
     type: Word = Field(description="See `GET /v1/tasks`.", examples=["classification"])
     target: Column | None = Field(None, description="The column to predict.", examples=["churn"])
-    targets: Annotated[list[Column], Field(max_length=1000)] | None = None
+    targets: Annotated[list[Column | TargetPost], Field(max_length=1000)] | None = Field(
+        None, description="multitask: the columns to predict, by name or with more to say of each.",
+        examples=[["topic", {"name": "alike", "kind": "similarity", "columns": ["first", "second"]}]],
+    )  # fmt: skip
     positive_class: Annotated[str, StringConstraints(max_length=1000)] | None = None
     ignore_columns: Annotated[list[Column], Field(max_length=20_000)] = []
     group_column: Column | None = Field(None, description="Rows of one group stay on one side of every split.")

@@ -95,6 +95,12 @@ class AttendedToken(Answer):
     weight: float
 
 
+class TargetPart(Answer):
+    output: str
+    base: float
+    contributions: dict[str, float]
+
+
 class Explanation(Answer):
     value: Any
     output: str = Field(description="What the contributions explain: a class, or `value`.")
@@ -102,6 +108,9 @@ class Explanation(Answer):
     contributions: dict[str, float]
     attention: dict[str, list[AttendedToken]] | None = Field(
         None, description="By column of text, where a model with attention looks; null for models without."
+    )
+    targets: dict[str, TargetPart] | None = Field(
+        None, description="Of a model of several targets: the same for each, where the fields above are of the first."
     )
 
 

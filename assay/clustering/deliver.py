@@ -19,7 +19,7 @@ from assay.errors import AssayError, DataError
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
 from assay.model.compose import Delivered, model_bytes
-from assay.model.deliver import Built, Source, _field, _front
+from assay.model.deliver import Built, Source, _front, field_of
 from assay.model.gate import raw_feeds
 from assay.model.graph import Graph, Scope, dedupe
 from assay.model.manifest import Manifest, Member
@@ -146,7 +146,7 @@ def _package(
         target=resolved.target,
         metric=resolved.metric,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        input_schema=tuple(_field(problem, name, formats.get(name, {})) for name in problem.features.names),
+        input_schema=tuple(field_of(problem, name, formats.get(name, {})) for name in problem.features.names),
         outputs=dict(names),
         metrics=facts["metrics"],
         members=(Member(source.number, source.family, 1.0),),

@@ -75,6 +75,10 @@ def bundle_bytes(onnx_bytes: bytes, manifest: Manifest) -> bytes:
         from assay.vision.readme import picture_files
 
         files |= picture_files(manifest, requirements)
+    if _sees(manifest):
+        from assay.multitask.readme import several_picture_files
+
+        files |= several_picture_files(manifest, requirements)
     document = {**manifest.to_json(), "files": {name: _sha256(data) for name, data in sorted(files.items())}}
     files[MANIFEST] = (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
     files[SUMS] = "".join(f"{_sha256(data)}  {name}\n" for name, data in sorted(files.items())).encode()
@@ -97,6 +101,12 @@ def _level(data: bytes) -> int:
     part = LARGE // 16
     sample = b"".join(data[i : i + part] for i in range(0, len(data) - part, len(data) // 6))
     return 1 if len(zlib.compress(sample, 1)) < SHRINKS * len(sample) else 0
+
+
+def _sees(manifest: Manifest) -> bool:
+    """Whether it tells several targets of pictures."""
+    fronts = [f["front"]["kind"] for f in manifest.input_schema if f.get("front")]
+    return manifest.task == "multitask" and "image" in fronts
 
 
 def read_bundle(source: Path | str | bytes) -> Bundle:

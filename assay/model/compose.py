@@ -133,7 +133,7 @@ def ensemble_graph(
     scope = Scope()
     answers = [scope.include(m) for m in members]
     mean = _add_mean(scope, answers, weights) if exponents is None else ""
-    shown = _attention(scope)
+    shown = attention(scope)
     ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {n: ("float32", ("N", f"{n}_tokens")) for n in shown}
     if not classes:
         value = scope.add("Identity", mean)
@@ -175,7 +175,7 @@ def ensemble_graph(
     return Delivered(dedupe(scope.graph(label), keep=outputs.values()), outputs, tuple(classes), ports)
 
 
-def _attention(scope: Scope) -> dict[str, str]:
+def attention(scope: Scope) -> dict[str, str]:
     """By public name the mean of what members mark as where they attend in a view of a text, float32 [N, T]: values
     that are called `attention_<view>.<number>`, whatever stands before."""
     found: dict[str, list[str]] = {}

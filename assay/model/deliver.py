@@ -335,7 +335,7 @@ def _package(
         created_at=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         input_schema=(
             *problem.fields,
-            *(_field(problem, name, formats.get(name, {})) for name in problem.features.names),
+            *(field_of(problem, name, formats.get(name, {})) for name in problem.features.names),
         ),
         outputs=dict(names),
         classes=problem.classes,
@@ -419,7 +419,8 @@ def _fold_scores(problem: Problem, blend: Blend) -> tuple[float, float]:
     return float(np.mean(scores)), float(np.std(scores))
 
 
-def _field(problem: Problem, name: str, form: Mapping[str, Any]) -> dict[str, Any]:
+def field_of(problem: Problem, name: str, form: Mapping[str, Any]) -> dict[str, Any]:
+    """A column's entry in the input schema."""
     column = problem.features.columns[name]
     example: Any = None
     if isinstance(column, Words):

@@ -11,7 +11,7 @@ Models that attend to parts of a text say where, too: the weights of their pooli
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,13 +29,26 @@ STEPS = "steps"  # the view of models that attend to the steps of a series
 
 @dataclass(frozen=True)
 class Explanation:
-    """One row's answer.  output: the class whose probability is explained, or "value".  base: with nothing known."""
+    """One row's answer.  output: the class whose probability is explained, or "value".  base: with nothing known.
 
-    value: str | float
+    targets: of a model of several targets, the same for each; `output` and what goes with it is then of the first.
+    """
+
+    value: Any
     output: str
     base: float
     contributions: dict[str, float]
     attention: dict[str, list[Attended]] | None = None  # by column of text; None for models that do not attend
+    targets: dict[str, TargetPart] | None = None
+
+
+@dataclass(frozen=True)
+class TargetPart:
+    """Of one target's answer for a row; see `Explanation`."""
+
+    output: str
+    base: float
+    contributions: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,8 @@ def explain(model: Model, table: Table) -> list[Explanation]:
     n, names = len(table), [f.name for f in model.schema if not f.role]
     if n == 0:
         return []
+    if any(t["kind"] != "segmentation" for t in model.manifest.info.get("targets") or ()):
+        return _of_several(model, table, names)
     if not {"probabilities", "value"} & model.manifest.outputs.keys():
         text = f"a model of task {model.manifest.task} has no one probability or value whose parts could be told"
         raise DataError(f"{text}; use predict", code="validation_error")
@@ -68,6 +83,33 @@ def explain(model: Model, table: Table) -> list[Explanation]:
         contributions = {name: float(known[i, k] - o[i, k]) for name, o in zip(names, occluded, strict=True)}
         value = classes[k] if classes else float(known[i, 0])
         found.append(Explanation(value, classes[k] if classes else "value", float(base[k]), contributions, attended[i]))
+    return found
+
+
+def _of_several(model: Model, table: Table, names: list[str]) -> list[Explanation]:
+    """Of every target but masks, which have no one number whose parts could be told."""
+    from assay.model.predict import answers
+
+    told = [(i, t) for i, t in enumerate(model.manifest.info["targets"]) if t["kind"] != "segmentation"]
+    outputs = {t["name"]: f"probabilities_{i}" if t["classes"] else f"value_{i}" for i, t in told}
+    nothing = table.take(np.array([0]))
+    for name in names:
+        nothing = _without(nothing, name)
+    wanted = list(outputs.values())
+    known, base = model.run(table, wanted), model.run(nothing, wanted)
+    occluded = {name: model.run(_without(table, name), wanted) for name in names}
+    values = [a["value"] for a in answers(model.run(table), model.manifest)]
+    attended = _attention(model, table)
+    found = []
+    for row, value in enumerate(values):
+        parts: dict[str, TargetPart] = {}
+        for _, t in told:
+            out = outputs[t["name"]]
+            k = int(known[out][row].argmax()) if t["classes"] else 0
+            moved = {n: float(known[out][row, k] - o[out][row, k]) for n, o in occluded.items()}
+            parts[t["name"]] = TargetPart(t["classes"][k] if t["classes"] else "value", float(base[out][0, k]), moved)
+        first = parts[told[0][1]["name"]]
+        found.append(Explanation(value, first.output, first.base, first.contributions, attended[row], parts))
     return found
 
 

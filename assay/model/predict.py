@@ -124,9 +124,10 @@ class Model:
 
     @property
     def _picture_column(self) -> str | None:
-        """The one input column, where it holds pictures."""
+        """The input column that holds pictures, where no other one must be given."""
         fields = [f for f in self.schema if not f.role]
-        return fields[0].name if len(fields) == 1 and fields[0].type is ColumnType.IMAGE else None
+        pictures = [f.name for f in fields if f.type is ColumnType.IMAGE]
+        return pictures[0] if len(pictures) == 1 and sum(f.required for f in fields) == 1 else None
 
     def numbers(self, table: Table) -> np.ndarray:
         """What the graph answers: probabilities (n, k) or values (n, 1), float32.  Raises DataError for several targets."""

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from assay.data.table import ColumnType
-from assay.model.compose import Delivered, ensemble_graph, model_bytes
+from assay.model.compose import Delivered, attention, ensemble_graph, model_bytes
 from assay.model.deliver import Blend, Built, Composed, Source, Way
 from assay.model.deliver import deliver as deliver_one
 from assay.model.gate import GateReport, raw_feeds, replay
 from assay.model.graph import ML, Scope, dedupe
-from assay.multitask.report import values
+from assay.multitask.report import questions, values
 from assay.multitask.targets import OneTarget, Truth, spans
+from assay.multitask.texts import TextTarget
 from assay.tasks._problem import Problem
 
 
@@ -35,11 +36,19 @@ def deliver(
 ) -> Built:
     """Write `model.onnx` and `model.zip` (see `assay.model.deliver.deliver`)."""
     targets = truth_of(problem).targets
-    about = [{**t.to_json(), "outputs": public_names(i, t)} for i, t in enumerate(targets)]
+    about = [{**t.to_json(), "outputs": public_names(i, t), **_read_by(problem, i)} for i, t in enumerate(targets)]
     way = Way(_compose, _values, {"targets": about})
     return deliver_one(
         problem, sources, folder, ensemble=ensemble, info=info, formats=formats, seconds=seconds, way=way
     )
+
+
+def _read_by(problem: Problem, i: int) -> dict[str, Any]:
+    """What a target of texts reads."""
+    if not isinstance(problem.target, TextTarget):
+        return {}
+    reads = problem.target.reads[i]
+    return {"way": reads.way, "columns": [problem.features.names[c] for c in reads.columns]}
 
 
 def truth_of(problem: Problem) -> Truth:
@@ -59,25 +68,41 @@ def apart(together: Delivered, targets: Sequence[OneTarget]) -> Delivered:
     outputs: dict[str, str] = {}
     ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {}
     for i, (target, span) in enumerate(zip(targets, spans(targets), strict=True)):
-        ends = [scope.const(np.array([v], np.int64)) for v in (span.start, span.stop, 1)]
-        own = scope.add("Slice", value, *ends)
-        if not target.classes:
-            outputs[f"value_{i}"] = own
-            ports[f"value_{i}"] = ("float32", ("N", 1))
-            continue
-        outputs[f"label_{i}"] = scope.add(
-            "LabelEncoder",
-            scope.add("ArgMax", own, axis=1, keepdims=0),
-            domain=ML,
-            keys_int64s=list(range(target.width)),
-            values_strings=list(target.classes),
-            default_string="",
-        )
-        outputs[f"probabilities_{i}"] = own
-        ports[f"label_{i}"] = ("string", ("N",))
-        ports[f"probabilities_{i}"] = ("float32", ("N", target.width))
+        add_label_outputs(scope, value, i, target, span, outputs, ports)
+    shown = attention(scope)
+    outputs |= shown
+    ports |= {name: ("float32", ("N", f"{name}_tokens")) for name in shown}
     graph = scope.graph(next(iter(outputs.values())))
     return Delivered(dedupe(graph, keep=outputs.values()), outputs, (), ports)
+
+
+def add_label_outputs(
+    scope: Scope,
+    value: str,
+    i: int,
+    target: OneTarget,
+    span: slice,
+    outputs: dict[str, str],
+    ports: dict[str, tuple[str, tuple[int | str | None, ...]]],
+) -> None:
+    """The public outputs of target number i, whose answer stands at `span` of the value.  Adds to outputs and ports."""
+    ends = [scope.const(np.array([v], np.int64)) for v in (span.start, span.stop, 1)]
+    own = scope.add("Slice", value, *ends)
+    if not target.classes:
+        outputs[f"value_{i}"] = own
+        ports[f"value_{i}"] = ("float32", ("N", 1))
+        return
+    outputs[f"label_{i}"] = scope.add(
+        "LabelEncoder",
+        scope.add("ArgMax", own, axis=1, keepdims=0),
+        domain=ML,
+        keys_int64s=list(range(target.width)),
+        values_strings=list(target.classes),
+        default_string="",
+    )
+    outputs[f"probabilities_{i}"] = own
+    ports[f"label_{i}"] = ("string", ("N",))
+    ports[f"probabilities_{i}"] = ("float32", ("N", target.width))
 
 
 def _compose(problem: Problem, blend: Blend, info: Mapping[str, Any]) -> Composed:
@@ -121,4 +146,4 @@ def _values(problem: Problem, blend: Blend, rows: np.ndarray, predictions: Seque
     if not len(rows):
         return {}
     weight = None if problem.weight is None else problem.weight[rows]
-    return values(truth_of(problem)[rows], blend.of(predictions, 0), weight)
+    return values(truth_of(problem)[rows], blend.of(predictions, 0), weight, questions(problem, rows))

@@ -117,7 +117,7 @@ def problem_of(
     kept = table.take(keep)
     files = kept.blobs(IMAGE)
     pictures = Decoded.by(front, files)
-    folds = _folds(kept, resolved, files, notes)
+    folds = folds_of(kept, resolved, files, notes)
     features = Table({IMAGE: pictures}, {IMAGE: ColumnType.IMAGE})
     return Problem(
         resolved=replace(resolved, n_classes=len(classes), folds=1, n_rows=len(keep)),
@@ -147,7 +147,7 @@ def sorted_classes(labels: set[str], resolved: Resolved) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def _folds(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -> Folds:
+def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -> Folds:
     """Equal files stay together; a test or val split of the archive is used if it is large enough."""
     n = len(table)
     rng = np.random.default_rng([resolved.seed, 1])

@@ -127,7 +127,7 @@ def build_problem(
         fraction = resolved.test_fraction
         folds = make_folds(resolved.method, k, fraction, rng, n=len(y), strata=y, groups=groups, order=order)
     else:
-        folds = _given_folds(parts, keep, resolved, k, rng, y=y, groups=groups, order=order)
+        folds = given_folds(parts, keep, resolved, k, rng, y=y, groups=groups, order=order)
     return Problem(
         resolved=replace(resolved, n_classes=n_classes, folds=len(folds), n_rows=len(y)),
         features=features,
@@ -142,7 +142,7 @@ def build_problem(
     )
 
 
-def _given_folds(
+def given_folds(
     parts: Mapping[str, int],
     keep: np.ndarray,
     resolved: Resolved,

@@ -40,9 +40,9 @@ class Segmentation:
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         side = int(resolved.options["side"])
         if resolved.target == pictures.MASK:
-            keep, masks, classes, notes = _from_masks(table, side)
+            keep, masks, classes, notes = from_masks(table, side)
         else:
-            keep, masks, classes, notes = _from_outlines(table, resolved, side)
+            keep, masks, classes, notes = from_outlines(table, resolved, side)
         return pictures.problem_of(table, resolved, keep, masks, classes, notes)
 
     def warnings(self, table: Table, resolved: Resolved) -> list[dict[str, Any]]:
@@ -93,7 +93,8 @@ class Segmentation:
         return render(format, predictions, manifest.classes), MEDIA[format]
 
 
-def _from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+def from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    """Rows with a readable mask, their masks in the square, the classes, and what is to be told.  Raises DataError."""
     from assay.errors import DataError
     from assay.metrics.segmentation import IGNORED
     from assay.vision.truth import read_mask, square_mask
@@ -119,9 +120,10 @@ def _from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[
     return np.array(keep), np.stack(masks), classes, []
 
 
-def _from_outlines(
+def from_outlines(
     table: Table, resolved: Resolved, side: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:
+    """The same from the outlines in `boxes`."""
     from assay.vision.truth import BACKGROUND, drawn_mask, picture_size, read_things
 
     cells, files = table.words(pictures.BOXES), table.blobs(pictures.IMAGE)

@@ -297,8 +297,9 @@ class FamilySuite:
     # -- helpers, free to override
 
     def toys(self, family: Family) -> list[Toy]:
-        """Toy problems of every declared task."""
-        found = [toy for task in sorted(family.tasks) for toy in toys(task)]
+        """Toy problems of every declared task, in the form that the family reads."""
+        form = getattr(family, "form", "table")
+        found = [toy for task in sorted(family.tasks) for toy in toys(task) if toy.form == form]
         assert found, f"no toy data for {sorted(family.tasks)}; call assay.testing.toy.register for one of them"
         return found
 

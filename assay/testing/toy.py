@@ -29,13 +29,14 @@ class Toy:
     """One small problem.
 
     split: the fold under what a family wishes (`Family.recipe`).  loss(split, prediction): what is better when lower, over the validation
-    rows.  naive(split): the prediction to beat, made without looking at x.
+    rows.  naive(split): the prediction to beat, made without looking at x.  form: of the data, for tasks that have several.
     """
 
     name: str
     split: Callable[[Any], Split]
     loss: Loss
     naive: Callable[[Split], np.ndarray]
+    form: str = "table"
 
 
 _MAKERS: dict[str, list[Callable[[], Toy]]] = {}

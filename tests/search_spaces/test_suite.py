@@ -8,15 +8,19 @@ import search_spaces
 from assay.families import Family, discover
 from assay.testing.families import FamilySuite
 
-# generators predict nothing, detectors and segmenters answer for every place: tests/search_spaces/generative, detection
-# and segmentation hold them to contracts of their own
+# generators predict nothing, detectors and segmenters answer for every place: tests/search_spaces/generative, detection,
+# segmentation and multitask hold them to contracts of their own
 OTHERS = {"generation", "object_detection", "segmentation"}
 LARGE = {
     "finetuned_backbone"
 }  # millions of weights are trained: tests/search_spaces/image/test_finetuned.py is quicker
 
 
-@pytest.mark.parametrize("name", sorted(n for n, f in discover().items() if not OTHERS & f.tasks and n not in LARGE))
+def _is_other(family: Family) -> bool:
+    return bool(OTHERS & family.tasks) or family.name in LARGE or getattr(family, "form", "") == "pictures"
+
+
+@pytest.mark.parametrize("name", sorted(n for n, f in discover().items() if not _is_other(f)))
 class TestFamilies(FamilySuite):
     @pytest.fixture
     def family(self, name: str) -> Family:

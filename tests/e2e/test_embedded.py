@@ -52,6 +52,24 @@ def test_a_job_ends_in_time_with_a_leaderboard_and_a_model(service: Service, fin
     assert model["test_metrics"]["roc_auc"] > 0.6
 
 
+def test_the_same_request_with_counted_trials_gives_the_same_model(
+    service: Service, dataset: str, tmp_path: Path
+) -> None:
+    rows = mixed_csv(tmp_path / "new.csv", n=40, seed=3, target=False).read_bytes()
+    found = []
+    for _ in range(2):
+        body = {"dataset_id": dataset, "task": TASK, "search": {"families": QUICK}, "limits": {"trials": 5}}
+        made = service.client.call("POST", "/v1/jobs", body)
+        assert made["request"]["limits"]["time_seconds"] is None
+        job = service.wait(made["id"], 60)
+        board = service.client.call("GET", f"/v1/jobs/{job['id']}/leaderboard")["data"]
+        kept = [(r["trial"], r["family"], r["score"], json.dumps(r["config"], sort_keys=True)) for r in board]
+        path = f"/v1/models/{job['best']['model_id']}/predict"
+        answer = service.client.call("POST", path, rows, content_type="text/csv", accept="text/csv")
+        found.append((kept, answer))
+    assert found[0] == found[1]
+
+
 def test_the_downloaded_graph_alone_answers_like_the_service(
     service: Service, finished: dict[str, Any], tmp_path: Path
 ) -> None:

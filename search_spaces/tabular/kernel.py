@@ -208,7 +208,7 @@ def _logistic_path(
     from sklearn.linear_model import LogisticRegression
 
     codes = classes.codes(data.y)
-    model = LogisticRegression(tol=1e-3, warm_start=True, random_state=ctx.seed)
+    model = LogisticRegression(tol=1e-4, warm_start=True, random_state=ctx.seed)
 
     def at(inverse: float) -> Callable[[int], LogisticRegression]:
         def fitted(iterations: int) -> LogisticRegression:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from app.schemas import Answer, Body, Column, ErrorShape, Json, Name, Tags, Time
 
@@ -30,11 +37,23 @@ class TargetPost(Body):
         None, description="Columns of text that this target reads; two for pairs. Null: those that its rows have."
     )
 
+    @model_serializer(mode="wrap")
+    def _short(self, plain: SerializerFunctionWrapHandler) -> Any:
+        """A name alone comes back as it was sent."""
+        return self.name if self.kind == "auto" and self.columns is None else plain(self)
+
+
+def _named(entry: Any) -> Any:
+    return {"name": entry} if isinstance(entry, str) else entry
+
+
+Target = Annotated[TargetPost, BeforeValidator(_named, json_schema_input_type=Column | TargetPost)]
+
 
 class TaskPost(Body):
     type: Word = Field(description="See `GET /v1/tasks`.", examples=["classification"])
     target: Column | None = Field(None, description="The column to predict.", examples=["churn"])
-    targets: Annotated[list[Column | TargetPost], Field(max_length=1000)] | None = Field(
+    targets: Annotated[list[Target], Field(max_length=1000)] | None = Field(
         None, description="multitask: the columns to predict, by name or with more to say of each.",
         examples=[["topic", {"name": "alike", "kind": "similarity", "columns": ["first", "second"]}]],
     )  # fmt: skip

@@ -23,7 +23,9 @@ MASK_FOLDERS = frozenset(
 PICTURE_FOLDERS = frozenset({"images", "image", "imgs", "img", "pictures", "photos", "jpegimages", "data"})
 OTHER_MASKS = frozenset({"segmentationobject", "segmentationobjectpng", "segmentationclassvisualization",
                          "segmentationobjectvisualization"})  # fmt: skip
-_BESIDE = re.compile(r"(.+?)[ _-](mask|seg|gt|labelids)(?:[ _-]?\d+)?", re.IGNORECASE)  # `1_mask.png` is of `1.png`
+_BESIDE = re.compile(  # `1_mask.png` is of `1.png`
+    r"(.+?)[ _-](?:masks?|seg|segmentation|gt|groundtruth|labelids|annotation)(?:[ _-]?\d+)?", re.IGNORECASE
+)
 _SPLIT = re.compile(r"(train|training|trn|val|valid|validation|dev|test|testing)(?:[_-]?(?:set|\d{4}))?", re.IGNORECASE)
 
 
@@ -114,18 +116,18 @@ def _masks(pictures: list[str]) -> tuple[dict[str, str], tuple[str, ...], list[s
     """(mask by picture, masks without a picture, the pictures that are no masks).
 
     A mask is a PNG (or TIFF, BMP, GIF) in a folder that says so, beside a folder with pictures of the same names, or one
-    that is called as a picture of its folder with `_mask` behind; if hardly any name matches, they are something else.
+    that is called as another picture with `_mask` (or `_segmentation`, ...) behind; if hardly any name matches, they are something else.
     """
     inside: list[str] = []
     other: list[str] = []
     plain: list[str] = []
-    here = {(PurePosixPath(n).parent, _stem(n)) for n in pictures}
+    stems = {_stem(n) for n in pictures}
     for name in pictures:
         folders = {p.lower() for p in PurePosixPath(name).parent.parts}
         lossless = not name.lower().endswith((".jpg", ".jpeg", ".jfif", ".webp"))
         if folders & OTHER_MASKS:
             other.append(name)
-        elif lossless and (folders & MASK_FOLDERS or _is_beside(name, here)):
+        elif lossless and (folders & MASK_FOLDERS or _is_beside(name, stems)):
             inside.append(name)
         else:
             plain.append(name)
@@ -135,9 +137,7 @@ def _masks(pictures: list[str]) -> tuple[dict[str, str], tuple[str, ...], list[s
     masks: dict[str, str] = {}
     unmatched: list[str] = []
     for name in inside:
-        twins = by_stem.get(_stem(name)) or by_stem.get(
-            re.sub(r"[ _-]?(mask|gt|seg|label|labelids)(?:[ _-]\d+)?$", "", _stem(name)), []
-        )
+        twins = by_stem.get(_stem(name)) or by_stem.get(_bare(_stem(name)), [])
         best = max(twins, key=lambda p: _alike(p, name), default=None)
         if best is None or best in masks:
             unmatched.append(name)
@@ -158,7 +158,13 @@ def _alike(a: str, b: str) -> int:
     return len(set(x) & set(y)) + 100 * (split_in(x) == split_in(y))
 
 
-def _is_beside(name: str, here: set[tuple[PurePosixPath, str]]) -> bool:
-    """Whether it is called as another picture of its folder, with a word for masks behind."""
+def _is_beside(name: str, stems: set[str]) -> bool:
+    """Whether it is called as another picture, with a word for masks behind."""
     found = _BESIDE.fullmatch(_stem(name))
-    return found is not None and (PurePosixPath(name).parent, found[1]) in here
+    return found is not None and found[1] in stems
+
+
+def _bare(stem: str) -> str:
+    """Without the word for masks behind."""
+    found = _BESIDE.fullmatch(stem)
+    return found[1] if found else re.sub(r"[_-]?(mask|gt|seg|label|labelids)$", "", stem)

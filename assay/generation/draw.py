@@ -18,7 +18,7 @@ import numpy as np
 
 Run = Callable[[Sequence[str], Mapping[str, np.ndarray]], Sequence[Any]]  # output names and feeds -> outputs
 
-ROWS_AT_ONCE, PICTURES_AT_ONCE = 2048, 64
+ROWS_AT_ONCE, PICTURES_AT_ONCE, LOOPED_AT_ONCE = 2048, 64, 256
 TRIES = 200  # samples looked at for each one wanted, before a condition counts as too rare
 LEAST_TRIES = 100_000
 
@@ -60,7 +60,8 @@ def draw(run: Run, spec: Mapping[str, Any], n: int, seed: int, condition: Mappin
 
 def _batch(run: Run, spec: Mapping[str, Any], rng: np.random.Generator, given: int, most: int) -> dict[str, np.ndarray]:
     """The next samples; random numbers are always drawn for a whole batch, so that n does not change them."""
-    whole = ROWS_AT_ONCE if spec["data"] == "rows" else PICTURES_AT_ONCE
+    pictures = LOOPED_AT_ONCE if spec.get("loop") else PICTURES_AT_ONCE
+    whole = ROWS_AT_ONCE if spec["data"] == "rows" else pictures
     names, size = spec["inputs"], min(whole, most)
     feeds: dict[str, np.ndarray] = {}
     if "noise" in names:

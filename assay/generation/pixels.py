@@ -9,6 +9,7 @@ import numpy as np
 from assay.model.graph import Scope
 
 MAX_LEVELS = 32
+FILLINGS = 16  # values kept of a level that stands for several
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,19 @@ def fit_levels(pictures: np.ndarray, most: int = MAX_LEVELS) -> Levels:
     if len(there) <= most:
         return Levels(there.astype(np.uint8))
     return Levels(np.round(np.linspace(0, 255, most)).astype(np.uint8), exact=False)
+
+
+def fillings(pictures: np.ndarray, levels: Levels) -> np.ndarray:
+    """uint8 (L, FILLINGS): the values that each level stands for, by how often pictures have them."""
+    counts = np.bincount(pictures.ravel(), minlength=256)
+    codes = levels.encode(np.arange(256, dtype=np.uint8))
+    grid = (np.arange(FILLINGS) + 0.5) / FILLINGS
+    found = np.repeat(levels.values[:, None], FILLINGS, 1)
+    for code in range(len(levels)):
+        shares = np.cumsum(np.where(codes == code, counts, 0))
+        if shares[-1]:
+            found[code] = np.searchsorted(shares, grid * shares[-1])
+    return found.astype(np.uint8)
 
 
 def dequantised(pictures: np.ndarray, levels: Levels, rng: np.random.Generator) -> np.ndarray:

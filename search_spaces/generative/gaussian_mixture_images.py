@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-
-import numpy as np
+from typing import Annotated, Any, ClassVar
 
 from assay.families import Cost, Shape, TrialContext
-from assay.generation.parts import Inputs, Pictures, pick
+from assay.generation.parts import Pictures
 from assay.space import Float, Int
-
-if TYPE_CHECKING:
-    from assay.generation.pixels import Levels
-
-MOST_ROWS = 6000
+from search_spaces.generative._image_mixture import MOST_ROWS, MixtureImages, fit_mixture
 
 
 @dataclass(frozen=True)
@@ -24,61 +18,6 @@ class MixtureImagesConfig:
     components: Annotated[int, Int(1, 60, log=True)] = 20
     kept: Annotated[float, Float(0.8, 0.995)] = 0.95
     ridge: Annotated[float, Float(1e-5, 1e-1, log=True)] = 1e-3
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureImages:
-    """mean: (p,), directions: (p, e), left: deviation of what the directions leave over.  weights: (labels, K) of the
-    components; means: (K, e), lower: (K, e, e)."""
-
-    levels: Levels
-    mean: np.ndarray
-    directions: np.ndarray
-    left: float
-    weights: np.ndarray
-    means: np.ndarray
-    lower: np.ndarray
-    shape: tuple[int, int, int]
-    noise: int
-    uniform: int = 1
-
-    def bits(self, data: Pictures) -> float:
-        """Of levels, from the density of dequantised pictures, given the condition."""
-        from assay.generation.pixels import dequantised, log_widths
-
-        x = dequantised(data.x_valid, self.levels, np.random.default_rng(0)) - self.mean
-        inner = x @ self.directions
-        p, e = self.directions.shape
-        outside = ((x - inner @ self.directions.T) ** 2).sum(1)
-        log_left = -0.5 * outside / self.left**2 - (p - e) * (np.log(self.left) + 0.5 * np.log(2 * np.pi))
-        each = np.log(np.maximum(self.weights[data.y_valid], 1e-12))
-        for c in range(len(self.means)):
-            y = np.linalg.solve(self.lower[c], (inner - self.means[c]).T)
-            constant = np.log(np.diag(self.lower[c])).sum() + 0.5 * e * np.log(2 * np.pi)
-            each[:, c] -= 0.5 * (y**2).sum(0) + constant
-        total = np.logaddexp.reduce(each, 1) + log_left + log_widths(data.x_valid, self.levels)
-        return float(-total.mean() / np.log(2) / p)
-
-    def emit(self, inputs: Inputs) -> str:
-        s = inputs.scope
-        e = self.directions.shape[1]
-        sums = np.cumsum(self.weights, 1)[:, :-1]
-        if not sums.shape[1]:
-            sums = np.full((len(self.weights), 1), 2.0)
-        component = pick(s, s.add("Gather", s.const(sums.astype(np.float32)), inputs.given), inputs.u(0))
-        lower = s.add("Gather", s.const(self.lower.astype(np.float32)), component)
-        moved = s.add("Squeeze", s.add("MatMul", lower, s.add("Unsqueeze", inputs.z(0, e), s.const([2]))), s.const([2]))
-        inner = s.add("Add", moved, s.add("Gather", s.const(self.means.astype(np.float32)), component))
-        flat = s.add(
-            "Gemm", inner, s.const(self.directions.T.astype(np.float32)), s.const(self.mean.astype(np.float32))
-        )
-        rough = s.add("Mul", inputs.z(e, self.noise - e), s.const(np.float32(self.left)))
-        # noise outside the directions only
-        back = s.const((self.directions @ self.directions.T).astype(np.float32))
-        flat = s.add("Add", flat, s.add("Sub", rough, s.add("MatMul", rough, back)))
-        from assay.generation.pixels import emit_snapped
-
-        return emit_snapped(s, s.add("Reshape", flat, s.const([-1, *self.shape])), self.levels)
 
 
 class GaussianMixtureImages:
@@ -102,41 +41,7 @@ class GaussianMixtureImages:
         return Cost(1.0 + 2e-5 * n * config.components, 40 * n * 784 + (64 << 20))
 
     def fit(self, config: MixtureImagesConfig, data: Pictures, ctx: TrialContext) -> MixtureImages:
-        import warnings
-
-        from sklearn.mixture import GaussianMixture
-
-        from assay.generation.pixels import dequantised, fit_levels
-
-        rows = ctx.rng.permutation(len(data.x))[:MOST_ROWS]
-        levels = fit_levels(data.x)
-        x = dequantised(data.x[rows], levels, ctx.rng)
-        mean = x.mean(0)
-        values, vectors = np.linalg.eigh(np.cov((x - mean).T))
-        values, vectors = np.clip(values[::-1], 0, None), vectors[:, ::-1]
-        e = int(np.searchsorted(np.cumsum(values) / values.sum(), config.kept)) + 1
-        e = min(e, x.shape[1] - 1, max(2, len(rows) // 10))
-        directions = vectors[:, :e]
-        left = float(np.sqrt(max(values[e:].mean(), 1e-3)))
-        inner = (x - mean) @ directions
-        scale = inner.std(0).max()
-        k = max(1, min(config.components, len(rows) // (4 * e) + 1))
-        model = GaussianMixture(
-            k,
-            covariance_type="full",
-            reg_covar=config.ridge,
-            max_iter=50,
-            random_state=ctx.seed,
-            init_params="k-means++",
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # fifty rounds are enough, converged or not
-            share = model.fit(inner / scale).predict_proba(inner / scale)
-        weights = np.stack([share[data.y[rows] == c].sum(0) + 1e-6 for c in range(data.n_labels)])
-        return MixtureImages(
-            levels, mean, directions, left, weights / weights.sum(1, keepdims=True), model.means_ * scale,
-            np.linalg.cholesky(model.covariances_) * scale, data.x.shape[1:], e + x.shape[1],
-        )  # fmt: skip
+        return fit_mixture(config.components, config.kept, config.ridge, data, ctx)
 
 
 family = GaussianMixtureImages()

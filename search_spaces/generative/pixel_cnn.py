@@ -14,6 +14,7 @@ from assay.families import Cost, Shape, TrialContext
 from assay.generation.parts import Inputs, Pictures, Raster, one_hot, pick_logits
 from assay.model.graph import Scope
 from assay.space import Choice, Float, Int
+from search_spaces.generative._causal import causal_mask
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -128,18 +129,6 @@ class PixelCnn:
         fit_module(net, batches, loss, lambda module: -float(net.loss(held, y_held)), n // size, plan, ctx)
         net.to("cpu")
         return TrainedPixelCnn(net, levels, data.size, data.channels, data.n_labels, values, values)
-
-
-def causal_mask(outputs: int, inputs: int, kernel: int, channels: int, own: bool) -> np.ndarray:
-    """0/1 float32 (outputs, inputs, kernel, kernel): what comes before in raster order.  Features belong to the channels in
-    turn; at the centre a feature sees those of earlier channels, and (own) of its own."""
-    mask = np.ones((outputs, inputs, kernel, kernel), np.float32)
-    middle = kernel // 2
-    mask[:, :, middle + 1 :] = 0
-    mask[:, :, middle, middle + 1 :] = 0
-    out, into = np.arange(outputs) * channels // outputs, np.arange(inputs) * channels // inputs
-    mask[:, :, middle, middle] = (out[:, None] >= into[None]) if own else (out[:, None] > into[None])
-    return mask
 
 
 def _net(config: PixelCnnConfig, size: int, channels: int, n_levels: int, n_labels: int) -> Any:

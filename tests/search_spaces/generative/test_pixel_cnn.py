@@ -10,7 +10,8 @@ from assay.errors import FamilyUnavailable
 from assay.generation.parts import Pictures
 from assay.testing.context import ToyContext
 from assay.testing.generators import _pictures
-from search_spaces.generative.pixel_cnn import PixelCnnConfig, _net, causal_mask, family
+from search_spaces.generative._causal import causal_mask
+from search_spaces.generative.pixel_cnn import PixelCnnConfig, _net, family
 
 
 @pytest.mark.parametrize("channels", [1, 3])

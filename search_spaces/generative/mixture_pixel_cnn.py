@@ -1,0 +1,285 @@
+"""A mixture of Gaussians says what a picture shows, and a shallow gated PixelCNN writes it value by value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+import numpy as np
+
+from assay.families import Cost, Shape, TrialContext
+from assay.generation.parts import Inputs, Pictures, Raster, cut, pick_logits
+from assay.space import Choice, Float, Int
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from assay.generation.pixels import Levels
+    from search_spaces.generative._image_mixture import MixtureImages
+
+HELD = 256
+MOST_DIRECTIONS = 64
+UP, SIDE = 3, 3  # values above and beside that are seen of what is written
+AROUND = 2  # and of what the mixture shows, on every side
+SHARE = 0.6  # of the time there is, for training
+PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
+
+
+@dataclass(frozen=True)
+class MixturePixelConfig:
+    """components, kept, ridge: of the mixture, see gaussian_mixture_images.  jitter: deviation of the noise on its point
+    while training, in those of the data: the drawn points are not quite those of pictures."""
+
+    components: Annotated[int, Int(1, 60, log=True)] = 20
+    kept: Annotated[float, Float(0.5, 0.97)] = 0.85
+    ridge: Annotated[float, Float(1e-4, 1e-1, log=True)] = 3e-3
+    jitter: Annotated[float, Float(0.0, 0.3)] = 0.05
+    optimizer: Annotated[str, Choice("adam", "adamw", "rmsprop")] = "adamw"
+    learning_rate: Annotated[float, Float(5e-4, 1e-2, log=True)] = 4e-3
+    weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = 1e-3
+    schedule: Annotated[str, Choice("constant", "cosine", "one_cycle", "flat_cos")] = "cosine"
+    width: Annotated[int, Choice(48, 96)] = 48
+    layers: Annotated[int, Int(1, 3)] = 1
+    batch_size: Annotated[int, Choice(16, 32, 64)] = 32
+    epochs: Annotated[int, Int(5, 100, log=True)] = 30
+
+
+@dataclass(frozen=True, eq=False)
+class WrittenMixture:
+    """fillings: (L, FILLINGS) values a level stands for; (L, 1) where it is one."""
+
+    mixture: MixtureImages
+    net: Any
+    levels: Levels
+    fillings: np.ndarray
+    shape: tuple[int, int, int]
+    scale: np.ndarray
+    noise: int
+    uniform: int
+
+    @property
+    def steps(self) -> int:
+        return int(np.prod(self.shape))
+
+    def bits(self, data: Pictures) -> float:
+        return float("nan")  # the mixture's point is a density, what is written shares
+
+    def emit_step(self, inputs: Inputs, image: str, at: str) -> Raster:
+        s, (size, _, channels), p = inputs.scope, self.shape, self.steps
+        inner = self.mixture.emit_inner(inputs)
+        row = s.add("Div", at, s.const(np.int64(size * channels)))
+        column = s.add("Mod", s.add("Div", at, s.const(np.int64(channels))), s.const(np.int64(size)))
+        corner = s.add("Concat", row, column, axis=0)
+
+        def window(x: str, rows: int, columns: int, axes: list[int]) -> str:
+            return s.add("Slice", x, corner, s.add("Add", corner, s.const([rows, columns])), s.const(axes))
+
+        codes = s.add("Pad", image, s.const(np.array([0, UP, SIDE, 0, 0, 0, SIDE, 0], np.int64)), s.const(np.int64(-1)))
+        table = s.const(np.append(_seen(np.arange(len(self.levels)), len(self.levels)), 0.0).astype(np.float32))
+        written = s.add("Gather", table, window(codes, UP + 1, 2 * SIDE + 1, [1, 2]))
+        written = s.add("Reshape", written, s.const([-1, (UP + 1) * (2 * SIDE + 1) * channels]))
+        edge = ((0, 0), (AROUND, AROUND), (AROUND, AROUND), (0, 0))
+        shown = np.concatenate([self.mixture.directions.T / 127.5, self.mixture.mean[None] / 127.5 - 1.0])
+        wide = 2 * AROUND + 1
+        around = window(s.const(np.pad(shown.reshape(-1, *self.shape), edge).astype(np.float32)), wide, wide, [1, 2])
+        around = s.add("Reshape", around, s.const([len(shown), wide * wide * channels]))
+        one = s.add("Sub", s.add("Add", cut(s, inner, 0, 1), s.const(np.float32(1))), cut(s, inner, 0, 1))
+        shown_here = s.add("MatMul", s.add("Concat", inner, one, axis=1), around)
+        logits = self.net.emit(s, written, shown_here, s.add("Mul", inner, s.const(self.scale)), row, column)
+        logits = s.add("Reshape", logits, s.const([-1, channels, len(self.levels)]))
+        channel = s.add("Mod", at, s.const(np.int64(channels)))
+        here = s.add("Squeeze", s.add("Gather", logits, channel, axis=1), s.const([1]))
+        code = pick_logits(s, here, s.add("Gather", inputs.u(1, p), at, axis=1))
+        flat = s.add("Reshape", image, s.const([-1, p]))
+        place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
+        flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
+        after = s.add("Reshape", flat, s.const([-1, *self.shape]))
+        k = self.fillings.shape[1]
+        index = flat
+        if k > 1:
+            which = s.add("Cast", s.add("Mul", inputs.u(1 + p, p), s.const(np.float32(k))), to=7)
+            index = s.add(
+                "Add", s.add("Mul", flat, s.const(np.int64(k))), s.add("Min", which, s.const(np.int64(k - 1)))
+            )
+        picture = s.add("Gather", s.const(self.fillings.ravel()), index)
+        return Raster(after, s.add("Reshape", picture, s.const([-1, *self.shape])))
+
+
+class MixturePixelCnn:
+    name: ClassVar[str] = "mixture_pixel_cnn"
+    tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
+    lane: ClassVar[str] = "cpu"
+    data: ClassVar[str] = "images"
+    Config: ClassVar[type] = MixturePixelConfig
+    reference: ClassVar[str] = (
+        "Kolesnikov, Lampert, PixelCNN Models with Auxiliary Variables for Natural Image Modeling, ICML 2017; the auxiliary "
+        "variable is a point of a mixture over principal components"
+    )
+
+    def recipe(self, config: MixturePixelConfig) -> Any:
+        return None
+
+    def steps(self, config: MixturePixelConfig) -> int:
+        return config.epochs
+
+    def cost(self, config: MixturePixelConfig, shape: Shape) -> Cost:
+        batches = config.epochs * min(PER_EPOCH, max(1, shape.n_rows // config.batch_size))
+        each = 3e-4 * config.batch_size * (config.width / 48) * (2 + config.layers) / 3
+        mixture = 1.0 + 2e-5 * min(shape.n_rows, 6000) * config.components
+        return Cost(mixture + batches * each, (320 << 20) + 8000 * shape.n_rows)
+
+    def fit(self, config: MixturePixelConfig, data: Pictures, ctx: TrialContext) -> WrittenMixture:
+        import torch
+
+        from assay.generation.pixels import MAX_LEVELS, fillings, fit_levels
+        from assay.training.loop import LoopPlan, fit_module
+        from assay.training.optim import Rule
+        from search_spaces.generative._image_mixture import fit_mixture
+
+        mixture = fit_mixture(config.components, config.kept, config.ridge, data, ctx, MOST_DIRECTIONS)
+        torch.manual_seed(ctx.seed)
+        torch.set_num_threads(ctx.threads)
+        levels = fit_levels(data.x, MAX_LEVELS)
+        inner = _inner(mixture, data.x)
+        scale = (1.0 / np.maximum(inner.std(0), 1e-6)).astype(np.float32)
+        held_rows = np.arange(min(HELD, len(data.x_valid)))
+        net = _net(config, data.size, data.channels, len(levels), len(scale))
+        codes, held = (torch.from_numpy(levels.encode(x)) for x in (data.x, data.x_valid[held_rows]))
+        points, held_points = (torch.from_numpy(_inner(mixture, x)) for x in (data.x, data.x_valid[held_rows]))
+        mean = torch.from_numpy(mixture.mean.astype(np.float32))
+        directions = torch.from_numpy(mixture.directions.astype(np.float32))
+        factor = torch.from_numpy(scale)
+        n, size = len(codes), min(config.batch_size, len(codes))
+        per_epoch = min(PER_EPOCH, n // size)
+        rng = np.random.default_rng([ctx.seed, 1])
+
+        def loss_of(codes: Tensor, points: Tensor) -> Tensor:
+            shown = (mean + points @ directions.T).reshape(-1, data.size, data.size, data.channels) / 127.5 - 1.0
+            found: Tensor = net.loss(codes, shown, points * factor)
+            return found
+
+        def batches(epoch: int) -> Iterator[Any]:
+            order = torch.from_numpy(np.random.default_rng([ctx.seed, epoch]).permutation(n))
+            for i in range(per_epoch):
+                rows = order[i * size : (i + 1) * size]
+                noise = torch.from_numpy(rng.standard_normal((len(rows), len(scale))).astype(np.float32))
+                yield (codes[rows], points[rows] + config.jitter * noise / factor), None
+
+        def score(module: nn.Module) -> float:
+            return -float(
+                np.mean([float(loss_of(held[i : i + 64], held_points[i : i + 64])) for i in range(0, len(held), 64)])
+            )
+
+        epochs = config.epochs
+        if ctx.seconds_left() < float("inf"):  # as many as there is time for, so that the schedule comes to its end
+            began = time.monotonic()
+            for _ in range(2):
+                loss_of(codes[:size], points[:size]).backward()
+            took = (time.monotonic() - began) / 2 * per_epoch
+            epochs = int(np.clip(SHARE * ctx.seconds_left() / max(took, 1e-3), 2, config.epochs))
+            net.zero_grad()
+        rule = Rule(config.optimizer, config.learning_rate, momentum=0.0, weight_decay=config.weight_decay)
+        plan = LoopPlan(rule, epochs, config.schedule, patience=max(6, epochs // 3), clip=1.0)
+        fit_module(net, batches, lambda module, batch: loss_of(*batch[0]), score, per_epoch, plan, ctx)
+        net.to("cpu")
+        filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
+        p = data.size**2 * data.channels
+        return WrittenMixture(
+            mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), 1 + p * (1 if levels.exact else 2)
+        )
+
+
+def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:
+    """float32 (n, e)."""
+    flat = pictures.reshape(len(pictures), -1).astype(np.float32)
+    return np.asarray((flat - mixture.mean.astype(np.float32)) @ mixture.directions.astype(np.float32))
+
+
+def _seen(codes: Any, n_levels: int) -> Any:
+    """Codes as a network sees them, -1..1."""
+    return codes * (2.0 / max(1, n_levels - 1)) - 1.0
+
+
+def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_directions: int) -> Any:
+    """The network, defined where torch is imported.  Channels are written in turn, each seeing those before it."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    from assay.model.graph import Scope
+    from search_spaces.generative._causal import causal_mask
+
+    w = -(-config.width // channels) * channels
+    tall, broad, wide = UP + 1, 2 * SIDE + 1, 2 * AROUND + 1
+
+    class Net(nn.Module):
+        first_mask: Tensor
+        inner_mask: Tensor
+        last_mask: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = nn.Conv2d(channels, 2 * w, (tall, broad))
+            self.shown = nn.Conv2d(channels, 2 * w, wide, padding=AROUND, bias=False)
+            self.point = nn.Linear(n_directions, 2 * w, bias=False)
+            self.row, self.column = (nn.Parameter(torch.zeros(size, 2 * w)) for _ in range(2))
+            self.blocks = nn.ModuleList(nn.ModuleList([nn.Linear(w, w), nn.Linear(w, w)]) for _ in range(config.layers))
+            self.last = nn.Linear(w, channels * n_levels)
+            once = causal_mask(w, channels, broad, channels, own=False)[:, :, SIDE - UP : SIDE + 1]
+            self.register_buffer("first_mask", torch.from_numpy(np.concatenate([once, once])))
+            for name, outputs in (("inner_mask", w), ("last_mask", channels * n_levels)):
+                mask = causal_mask(outputs, w, 1, channels, own=True)[:, :, 0, 0]
+                self.register_buffer(name, torch.from_numpy(mask))
+
+        def forward(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
+            """(N, S, S, C * L) logits."""
+            x = F.pad(_seen(codes.permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
+            h = F.conv2d(x, self.written.weight * self.first_mask, self.written.bias) + self.shown(
+                shown.permute(0, 3, 1, 2)
+            )
+            h = h.permute(0, 2, 3, 1) + self.point(point)[:, None, None]
+            a, b = (h + self.row[None, :, None] + self.column[None, None]).chunk(2, 3)
+            h = torch.tanh(a) * torch.sigmoid(b)
+            for one, two in self._pairs():
+                inside = F.relu(F.linear(h, one.weight * self.inner_mask, one.bias))
+                h = h + F.linear(inside, two.weight * self.inner_mask, two.bias)
+            return F.linear(F.relu(h), self.last.weight * self.last_mask, self.last.bias)
+
+        def loss(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
+            """Mean nats a value."""
+            return F.cross_entropy(self(codes, shown, point).reshape(-1, n_levels), codes.reshape(-1))
+
+        def emit(self, s: Scope, written: str, shown: str, point: str, row: str, column: str) -> str:
+            """The logits of one place, [N, C * L], from the windows around it."""
+
+            def const(x: Tensor) -> str:
+                return s.const(x.detach().numpy().astype(np.float32))
+
+            def flat(weight: Tensor) -> str:  # (out, C, h, w) -> (h * w * C, out), as windows are laid out
+                return const(weight.permute(2, 3, 1, 0).reshape(-1, len(weight)))
+
+            bias = self.written.bias
+            assert bias is not None
+            h = s.add("Gemm", written, flat(self.written.weight * self.first_mask), const(bias))
+            h = s.add("Add", h, s.add("MatMul", shown, flat(self.shown.weight)))
+            h = s.add("Add", h, s.add("MatMul", point, const(self.point.weight.T)))
+            for table, at in ((self.row, row), (self.column, column)):
+                h = s.add("Add", h, s.add("Gather", const(table), at, axis=0))
+            a, b = s.add_many("Split", h, outputs=2, axis=1, num_outputs=2)
+            h = s.add("Mul", s.add("Tanh", a), s.add("Sigmoid", b))
+            for one, two in self._pairs():
+                inside = s.add("Gemm", h, const((one.weight * self.inner_mask).T), const(one.bias))
+                inside = s.add("Gemm", s.add("Relu", inside), const((two.weight * self.inner_mask).T), const(two.bias))
+                h = s.add("Add", h, inside)
+            return s.add("Gemm", s.add("Relu", h), const((self.last.weight * self.last_mask).T), const(self.last.bias))
+
+        def _pairs(self) -> Iterator[tuple[Any, ...]]:
+            for block in self.blocks:
+                yield tuple(cast("nn.ModuleList", block))
+
+    return Net()
+
+
+family = MixturePixelCnn()

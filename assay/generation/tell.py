@@ -30,6 +30,9 @@ MOST_ROWS = 20_000
 FLOOR = 0.02  # share of a broad density in the likelihood of a number: leaves are bounded
 BROAD = 2.0  # its deviation
 UNKNOWN = np.float32(-3e38)  # what the tree of errors sees of a missing cell
+FAR = 4.0  # deviations up to which a line goes on
+RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
+LINED_ROWS = 4000  # more rows do without a line
 SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
 
 
@@ -45,10 +48,32 @@ class Growing:
 
 
 @dataclass(frozen=True, eq=False)
+class Line:
+    """A linear function of standardised cells, cut off far from the data; missing cells count as the mean.  All (d,)."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    slope: np.ndarray
+    level: float
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(_standard(x, self.mean, self.deviation) @ self.slope + self.level)
+
+    def emit(self, scope: Scope, x: str) -> str:
+        """Float32 [N, 1]."""
+        z = scope.add("Sub", x, scope.const(self.mean[None].astype(np.float32)))
+        z = scope.add("Div", z, scope.const(self.deviation[None].astype(np.float32)))
+        z = scope.add("Where", scope.add("IsNaN", z), scope.const(np.float32(0)), z)
+        z = scope.add("Clip", z, scope.const(np.float32(-FAR)), scope.const(np.float32(FAR)))
+        slope = scope.const(self.slope[:, None].astype(np.float32))
+        return scope.add("Gemm", z, slope, scope.const(np.array([self.level], np.float32)))
+
+
+@dataclass(frozen=True, eq=False)
 class Tell:
     """size: codes of the part, 0 for a number.  forests: of the folds, over the cells; outputs: logits (1 for two codes),
     or the number.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over the cells and
-    what was said."""
+    what was said.  line: what the trees of a number start from."""
 
     size: int
     forests: tuple[Forest, ...]
@@ -58,6 +83,7 @@ class Tell:
     boosters: tuple[Any, ...] = ()
     grown: Any = None
     place: np.ndarray | None = None
+    line: Line | None = None
 
     def shares(self, x: np.ndarray) -> np.ndarray:
         """(n, size) of codes."""
@@ -72,6 +98,8 @@ class Tell:
         if self.size:
             return np.asarray(0.99 * self.shares(x)[np.arange(len(y)), y] + 0.01 / self.size)
         said = np.mean([b.predict(x) for b in self.boosters], axis=0)
+        if self.line:
+            said = said + self.line.at(x)
         assert self.table is not None and self.place is not None
         rows = self.table[self.place[self.grown.apply(_beside(x, said))]]
         broad = np.exp(-0.5 * (y / BROAD) ** 2) / (BROAD * math.sqrt(2 * math.pi))
@@ -88,6 +116,8 @@ class Tell:
             sums = scope.add("CumSum", share, scope.const(np.int64(1)))
             return pick(scope, scope.add("Slice", sums, scope.const([0]), scope.const([-1]), scope.const([1])), u)
         mean = said[0] if len(said) == 1 else scope.add("Mean", *said)
+        if self.line:
+            mean = scope.add("Add", mean, self.line.emit(scope, x))
         assert self.tree is not None and self.table is not None
         beside = scope.add("Concat", _emit_known(scope, x), mean, axis=1)
         rows = _emit_leaf(scope, self.tree, self.table, beside)
@@ -108,7 +138,13 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     fold = rng.permutation(len(x)) % k
     if size:
         fold = _spread(y, fold, rng, k)
-    boosters, best = _grow(x, y, size, fold, growing, seed)
+    boosters, best, loss = _grow(x, y, size, fold, growing, seed)
+    line, start = None, np.zeros(len(x))
+    if not size and len(x) <= LINED_ROWS:  # few rows: what is straight need not be learned step by step
+        found, held_line = _line(x, y, fold)
+        again = _grow(x, y - held_line, size, fold, growing, seed)
+        if again[2] < loss:
+            boosters, best, line, start = again[0], again[1], found, held_line
     outputs = size if size > 2 else 1
     forests = tuple(parse(b.model_to_string(num_iteration=best), outputs) for b in boosters)
     held = np.zeros((len(x), outputs))
@@ -119,8 +155,8 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     if size:
         losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
         return Tell(size, forests, float(SHARPNESS[int(np.argmin(losses))]), boosters=kept)
-    tree, table, grown, place = _errors(x, y, held[:, 0], growing, seed)
-    return Tell(0, forests, 1.0, tree, table, kept, grown, place)
+    tree, table, grown, place = _errors(x, y, held[:, 0] + start, growing, seed)
+    return Tell(0, forests, 1.0, tree, table, kept, grown, place, line)
 
 
 def n_folds(n: int) -> int:
@@ -173,8 +209,8 @@ class _Cut:
 
 def _grow(
     x: np.ndarray, y: np.ndarray, size: int, fold: np.ndarray, growing: Growing, seed: int
-) -> tuple[list[Any], int]:
-    """One booster a fold, grown on the others, and the round that is best for unseen rows."""
+) -> tuple[list[Any], int, float]:
+    """One booster a fold, grown on the others, the round that is best for unseen rows, and the loss there."""
     import lightgbm
 
     objective: dict[str, Any] = {"objective": "regression", "metric": "l2"}
@@ -203,7 +239,38 @@ def _grow(
             best, best_loss = r, loss
         elif r - best >= PATIENCE:
             break
-    return boosters, best
+    return boosters, best, best_loss
+
+
+def _line(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> tuple[Line, np.ndarray]:
+    """The mean of the folds' ridge regressions, and what each says of the rows it has not seen.
+
+    A row's start in `_grow` is what the line of its own fold says: the trees learn from errors on unseen rows.
+    """
+    there = np.where(np.isnan(x).all(0), 0.0, x).astype(np.float64)
+    mean, deviation = np.nanmean(there, axis=0), np.nanstd(there, axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    z = _standard(x, mean, deviation)
+    best: tuple[float, Line, np.ndarray] | None = None
+    for ridge in RIDGES:
+        slopes, levels, held = [], [], np.zeros(len(y))
+        for i in range(int(fold.max()) + 1):
+            a, b = z[fold != i], y[fold != i]
+            centre, level = a.mean(0), float(b.mean())
+            gram = (a - centre).T @ (a - centre) + ridge * len(a) * np.eye(a.shape[1])
+            slope = np.linalg.solve(gram, (a - centre).T @ (b - level))
+            slopes.append(slope)
+            levels.append(level - float(centre @ slope))
+            held[fold == i] = z[fold == i] @ slope + levels[-1]
+        loss = float(((y - held) ** 2).mean())
+        if best is None or loss < best[0]:
+            best = loss, Line(mean, deviation, np.mean(slopes, axis=0), float(np.mean(levels))), held
+    assert best is not None
+    return best[1], best[2]
+
+
+def _standard(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(np.nan_to_num((x - mean) / deviation), -FAR, FAR))
 
 
 def _spread(y: np.ndarray, fold: np.ndarray, rng: np.random.Generator, k: int) -> np.ndarray:

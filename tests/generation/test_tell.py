@@ -78,3 +78,17 @@ def test_a_cell_that_nothing_tells_keeps_its_spread() -> None:
     made = drawn(fit_tell(x, y, 0, Growing(), 0), x)
     np.testing.assert_allclose(np.quantile(made, [0.05, 0.5, 0.95]), np.quantile(y, [0.05, 0.5, 0.95]), atol=0.2)
     assert len(np.unique(made)) > N // 2
+
+
+def test_few_rows_on_a_straight_line_need_no_steps() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 6)).astype(np.float32)
+    x[::7, 5] = np.nan
+    slope = np.array([1.0, -1.0, 0.5, 0.5, -0.5, 0.0])
+    tell = fit_tell(x, np.nan_to_num(x) @ slope + 0.1 * rng.normal(size=120), 0, Growing(), 0)
+    assert tell.line is not None
+    new = rng.normal(size=(500, 6)).astype(np.float32)
+    error = drawn(tell, new) - new @ slope
+    assert error.std() < 0.3
+    bent = fit_tell(cells(0), np.abs(cells(0)[:, 0]) * 2, 0, Growing(), 0)
+    assert np.corrcoef(drawn(bent, cells(1)), np.abs(cells(1)[:, 0]))[0, 1] > 0.97

@@ -25,3 +25,4 @@ def test_the_generators_that_ship_are_discovered() -> None:
     assert data["rows"] >= {"gaussian_copula", "gaussian_mixture_rows", "table_gan", "table_vae"}
     assert data["rows"] >= {"sequential_boosting", "sequential_trees"}
     assert data["images"] >= {"dcgan", "gaussian_mixture_images", "image_vae", "pixel_cnn", "wgan_gp"}
+    assert "mixture_pixel_cnn" in data["images"]

@@ -1,0 +1,92 @@
+"""A PixelCNN around a mixture's point: nothing is seen before its time, and a step of the graph is the network's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from assay.generation.parts import Pictures
+from assay.generation.pixels import FILLINGS, fillings, fit_levels
+from assay.testing.context import ToyContext
+from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, family
+
+SIZE = 8
+
+
+def pictures(channels: int, n: int = 90) -> Pictures:
+    """A bright square somewhere, every value of its own."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 40, (n, SIZE, SIZE, channels))
+    for i, (top, left) in enumerate(rng.integers(0, 5, (n, 2))):
+        x[i, top : top + 3, left : left + 3] += rng.integers(100, 200, channels)
+    x, y = x.astype(np.uint8), rng.integers(0, 2, n)
+    return Pictures(x[:60], y[:60], x[60:], y[60:], 2)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_value_depends_on_those_before_it_alone(channels: int) -> None:
+    torch.manual_seed(0)
+    net = _net(MixturePixelConfig(), SIZE, channels, 4, 5).eval()
+    codes = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (1, SIZE, SIZE, channels)))
+    shown, point = torch.randn(1, SIZE, SIZE, channels), torch.randn(1, 5)
+    before = net(codes, shown, point).reshape(SIZE, SIZE, channels, 4)
+    row, column, channel = 2, 3, channels - 1
+    changed = codes.clone()
+    changed[0, row, column, channel] = (changed[0, row, column, channel] + 1) % 4
+    moved = (net(changed, shown, point).reshape(SIZE, SIZE, channels, 4) - before).abs().amax(3) > 1e-6
+    place = np.arange(SIZE * SIZE * channels).reshape(SIZE, SIZE, channels)
+    assert not moved.numpy()[place <= place[row, column, channel]].any()
+    assert moved.numpy()[row, column + 1].any() and moved.numpy()[row + 1, column].any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_step_of_the_graph_draws_as_the_network_says_wherever_it_is(channels: int) -> None:
+    from assay.generation.compose import compose_pictures, session
+
+    generator: WrittenMixture = family.fit(
+        MixturePixelConfig(components=1), pictures(channels), ToyContext(max_steps=2)
+    )
+    composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
+    run, p, levels = session(composed.encoded()), generator.steps, len(generator.levels)
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, levels, (4, SIZE, SIZE, channels))
+    noise = rng.standard_normal((4, generator.noise), np.float32)
+    uniform = rng.random((4, 1 + generator.uniform), np.float32)
+    mixture = generator.mixture
+    inner = (mixture.means[0] + noise @ mixture.lower[0].T).astype(np.float32)
+    shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
+    with torch.no_grad():
+        logits = generator.net(
+            *(torch.from_numpy(a) for a in (codes, shown.astype(np.float32), inner * generator.scale))
+        )
+    sums = torch.softmax(logits.reshape(4, p, levels), 2).cumsum(2).numpy()
+    for at in (0, SIZE * channels - 1, p // 2 + 1, p - 1):
+        feeds = {
+            "picture_so_far": codes,
+            "at": np.array([at]),
+            "uniform": uniform,
+            "given": np.full(4, 1),
+            "noise": noise,
+        }
+        after, image = run(["next", "image"], feeds)
+        expected = codes.reshape(4, p).copy()
+        expected[:, at] = (uniform[:, 2 + at, None] >= sums[:, at, :-1]).sum(1)
+        np.testing.assert_array_equal(after.reshape(4, p), expected)
+        values = generator.levels.encode(image[..., :channels]).reshape(4, p)
+        np.testing.assert_array_equal(values, expected)
+
+
+def test_a_merged_level_is_filled_with_the_values_there_are() -> None:
+    x = np.array([0] * 50 + [3] * 50 + list(range(100, 256)), np.uint8)
+    levels = fit_levels(x)
+    found = fillings(x, levels)
+    assert not levels.exact and found.shape == (len(levels), FILLINGS)
+    assert found[0].tolist() == [0] * 8 + [3] * 8
+    assert (np.diff(found[-2].astype(int)) >= 0).all() and len(set(found[-2])) > 4
+
+
+def test_training_is_cut_to_the_time_and_comes_to_its_end() -> None:
+    ctx = ToyContext(seconds=4.0)
+    family.fit(MixturePixelConfig(epochs=100, schedule="cosine"), pictures(1), ctx)
+    assert 1 <= len(ctx.reports) <= 100 and ctx.seconds_left() > 0

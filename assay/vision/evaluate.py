@@ -36,7 +36,7 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         raise TimedOut(f"the pictures were not ready within {request.seconds:.1f} s")
     context = FitContext(
         device=request.device, rng=np.random.default_rng(request.seed), seed=request.seed % (2**31 - 1), max_steps=steps,
-        threads=request.threads, tell=request.tell, deadline=time.monotonic() + 0.94 * left,
+        threads=request.threads, tell=request.tell, deadline=time.monotonic() + 0.97 * left,
     )  # fmt: skip
     predictor = request.family.fit(config, prepared.split, context)
     valid = problem.folds.pairs[0][1]

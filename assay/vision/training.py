@@ -25,8 +25,9 @@ from assay.training.schedules import factors
 
 SHORT = 100.0  # seconds: with less left a fit may take nearly all of it, otherwise SHARE
 SHARE = 0.4
-RESERVE = 0.06  # of its time, for judging and the checkpoint
-REPORTS = 12  # validations of one fit
+AFTER, LEAST_AFTER = 3.0, 1.5  # of the time kept for what follows the last step: validations' worth, and seconds
+REPORTS = 12  # validations of one fit, at most
+JUDGING = 6.0  # times what a validation takes must be trained between two of them
 AVERAGED = 0.99  # weight of the past in the running mean, a step; less in the first steps
 CHUNK = 16  # pictures predicted at once
 CLIP = 10.0
@@ -50,17 +51,18 @@ def train(
     score: Callable[[nn.Module], float],
     plan: Plan,
     ctx: TrialContext,
+    judges: int = 0,
 ) -> None:
     """Train in place; leaves the net in evaluation mode with its best running mean.
 
-    n: training pictures.  batch(rows, rng): pictures and targets.  loss(pictures, targets): scalar, of the net in training
+    n: training pictures; judges: validation pictures.  batch(rows, rng): pictures and targets.  loss(pictures, targets): scalar, of the net in training
     mode.  score(net): validation score, higher is better.  Raises Diverged, or TrialStopped when there is no time at all.
     """
     left = ctx.seconds_left()
     if left <= 0:
         raise TrialStopped
     began = time.monotonic()
-    allowed = (left if left < SHORT else max(SHORT, SHARE * left)) * (1.0 - RESERVE)
+    whole = left if left < SHORT else max(SHORT, SHARE * left)
     rng = np.random.default_rng(ctx.seed)
     epochs = max(1, min(plan.epochs, ctx.max_steps))
     size = max(2, min(plan.batch, n))
@@ -69,20 +71,31 @@ def train(
     optimizer = torch_optimizer(plan.rule, groups(net, plan.rule.learning_rate))  # type: ignore[arg-type]
     rates = [float(g["lr"]) for g in optimizer.param_groups]
     mean = _Mean(net)
-    best_score, best, told, judged = -math.inf, mean.state(), 0.0, 0.0
+    best_score, best, told = -math.inf, mean.state(), 0.0
+    judged, quickest = 0.0, math.inf  # seconds of a validation, as far as is known, and of a step
+
+    def done(steps: float) -> float:
+        """Share of the training that is over, by epochs or by the clock."""
+        allowed = max(0.3 * whole, min(whole, left - AFTER * judged - LEAST_AFTER))
+        return max(steps / epochs, (time.monotonic() - began) / allowed)
+
     for epoch in range(epochs):
         order = rng.permutation(n)
         for i in range(per_epoch):
-            progress = max((epoch + i / per_epoch) / epochs, (time.monotonic() - began + judged) / allowed)
+            progress, started = done(epoch + i / per_epoch), time.monotonic()
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * float(factors(plan.schedule, np.array(min(1.0, progress))))
             rows = np.sort(order[i * size : (i + 1) * size])
             _step(net, loss(*batch(rows, rng)), optimizer, trainable, plan, epoch)
             mean.update(net)
+            quickest = min(quickest, time.monotonic() - started)
+            if told == 0.0:  # nothing was judged yet: forward alone takes about a third of a step
+                judged = 0.4 * judges / size * quickest
             if progress >= 1.0 or ctx.seconds_left() <= 0:
                 break
-        progress = max((epoch + 1) / epochs, (time.monotonic() - began + judged) / allowed)
-        if progress < min(1.0, told + 1.0 / REPORTS) and epoch + 1 < epochs:
+        progress = done(epoch + 1)
+        gap = max(1.0 / REPORTS, JUDGING * judged / whole)
+        if progress < min(1.0, told + gap) and epoch + 1 < epochs:
             continue
         told, before = progress, time.monotonic()
         value = mean.judged(net, score)
@@ -93,7 +106,7 @@ def train(
             ctx.report(epoch + 1, value)
         except TrialStopped:
             break
-        if progress >= 1.0 or ctx.seconds_left() < 2 * judged:
+        if done(epoch + 1) >= 1.0:
             break
     net.load_state_dict(best)
     net.eval()

@@ -104,6 +104,7 @@ def fit_detector(
         score,
         Plan(rule_of(config), config.schedule, config.epochs, config.batch_size),
         ctx,
+        len(x_valid),
     )
     return MapsPredictor(net)
 

@@ -40,6 +40,11 @@ KEPT_BYTES = 200 << 20  # of features, in one process
 class Backbone(Protocol):
     """Weights that can be used here."""
 
+    @property
+    def middle(self) -> int:
+        """The column of `graph`'s features from which on they are of stages before the last; 0 where it has none."""
+        ...
+
     def net(self, size: int) -> nn.Module:
         """Fresh, with its weights: pixels, float (N, 3, s, s) of any s and 0 to 255, brought to `size`, to features (N, d).
 
@@ -58,6 +63,12 @@ class Backbone(Protocol):
 @dataclass(frozen=True)
 class Lite:
     """EfficientNet-Lite0 of the installed package."""
+
+    @property
+    def middle(self) -> int:
+        from assay.nn.images.lite import CHANNELS, FEATURES
+
+        return FEATURES + CHANNELS[32]
 
     def net(self, size: int) -> nn.Module:
         from assay.nn.images.lite import Lite0, pretrained
@@ -89,6 +100,7 @@ class Folder:
     """A folder of transformers' files."""
 
     folder: Path
+    middle = 0
 
     def net(self, size: int) -> nn.Module:
         import torch

@@ -18,9 +18,12 @@ from search_spaces.image._pixels import Shrunk, source
 
 @dataclass(frozen=True)
 class BackboneWish:
-    """Features of a pretrained net that sees pictures at a size, with mean 0 and deviation 1."""
+    """Features of a pretrained net that sees pictures at a size, with mean 0 and deviation 1.
+
+    stages: "all", or "middle" for those before the last."""
 
     size: int
+    stages: str = "all"
 
     def fit(
         self, table: Table, y: np.ndarray, target: Target, seed: int, weight: np.ndarray | None = None
@@ -28,22 +31,29 @@ class BackboneWish:
         backbone = _backbones.find()
         column, front = source(table)
         pixels = Shrunk(column, front, front.size)
-        found = _backbones.remembered.of(backbone, self.size, pixels.transform(table))
+        first = backbone.middle if self.stages == "middle" else 0
+        found = _backbones.remembered.of(backbone, self.size, pixels.transform(table))[:, first:]
         spread = found.std(0, dtype=np.float64)
         usual = max(1e-6, float(np.sqrt(np.mean(spread**2))))
         made = BackboneFeatures(
-            pixels, backbone, self.size, found.mean(0), (1.0 / np.maximum(spread, 0.2 * usual)).astype(np.float32)
+            pixels,
+            backbone,
+            self.size,
+            first,
+            found.mean(0),
+            (1.0 / np.maximum(spread, 0.2 * usual)).astype(np.float32),
         )
         return made, np.asarray((found - made.mean) * made.scale)
 
 
 @dataclass(frozen=True, eq=False)
 class BackboneFeatures:
-    """mean, scale: float32 (d,)."""
+    """first: column from which on features are used.  mean, scale: float32 (d,)."""
 
     pixels: Shrunk
     backbone: _backbones.Backbone
     size: int
+    first: int
     mean: np.ndarray
     scale: np.ndarray
     groups: None = None
@@ -53,7 +63,7 @@ class BackboneFeatures:
         return self.pixels.columns
 
     def transform(self, table: Table) -> np.ndarray:
-        found = _backbones.remembered.of(self.backbone, self.size, self.pixels.transform(table))
+        found = _backbones.remembered.of(self.backbone, self.size, self.pixels.transform(table))[:, self.first :]
         return np.asarray((found - self.mean) * self.scale)
 
     def to_onnx(self, inputs: Mapping[str, str]) -> Graph:
@@ -61,15 +71,20 @@ class BackboneFeatures:
         x = scope.add("Cast", scope.include(self.pixels.to_onnx(inputs)), to=1)
         x = scope.add("Transpose", x, perm=[0, 3, 1, 2])
         found = scope.include(self.backbone.graph(self.size).renamed({"pixels": x}))
+        if self.first:
+            ends = (np.array([v], np.int64) for v in (self.first, 2**31, 1))
+            found = scope.add("Slice", found, *(scope.const(v) for v in ends))
         centred = scope.add("Sub", found, scope.const(self.mean))
         return scope.graph(scope.add("Mul", centred, scope.const(self.scale)))
 
 
 @dataclass(frozen=True)
 class PretrainedBackboneConfig:
-    """size: that the net sees.  The features of one size are computed once, whatever the head."""
+    """size: that the net sees.  stages: whose features; what the middle ones see suits pictures unlike ImageNet's.  The
+    features of one size are computed once, whatever the rest."""
 
     size: Annotated[int, Choice(96, 128, 160, 224)] = 128
+    stages: Annotated[str, Choice("all", "middle")] = "all"
     head: Annotated[str, Choice("linear", "kernel", "mlp")] = "linear"
     l2: Annotated[float, Float(1e-5, 1e-1, log=True), When("head", "linear")] = 3e-3
     width: Annotated[float, Float(0.2, 3.0, log=True), When("head", "kernel")] = 1.0
@@ -92,7 +107,7 @@ class PretrainedBackbone:
         return _backbones.missing()
 
     def recipe(self, config: PretrainedBackboneConfig) -> BackboneWish:
-        return BackboneWish(config.size)
+        return BackboneWish(config.size, config.stages)
 
     def steps(self, config: PretrainedBackboneConfig) -> int:
         return config.epochs if config.head == "mlp" else 1

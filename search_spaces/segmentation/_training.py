@@ -68,7 +68,7 @@ def fit_segmenter(
 
     train(
         net, len(x), lambda rows, rng: moved_masks(x, y, rows, moves, rng), loss, score,
-        Plan(rule_of(config), config.schedule, config.epochs, config.batch_size), ctx,
+        Plan(rule_of(config), config.schedule, config.epochs, config.batch_size), ctx, len(data.x_valid),
     )  # fmt: skip
     return MapsPredictor(net)
 

@@ -46,7 +46,7 @@ def test_the_features_of_several_stages_are_the_same_in_the_graph() -> None:
     with torch.inference_mode():
         pixels = own.resized(torch.from_numpy(x).permute(0, 3, 1, 2).float(), side)
         expected = net.several(own, pixels, side).numpy()
-    assert expected.shape == (2, 1280 + 320 + 4 * 112)
+    assert expected.shape == (2, 1280 + 320 + 4 * 112 + 40)
     np.testing.assert_allclose(session.run(None, {"image": x})[0], expected, atol=2e-4)
 
 

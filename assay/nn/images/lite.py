@@ -121,10 +121,11 @@ class Lite0(nn.Module):
         side: of x, a multiple of 32.  What earlier stages see helps where pictures are unlike ImageNet's.
         """
         assert self.head is not None
-        middle, last = self.maps(ops, x, (16, 32))
+        early, middle, last = self.maps(ops, x, (8, 16, 32))
         top = ops.mean(ops.clip(ops.conv(last, self.head), 0.0, 6.0), (2, 3))
         half = side // 32
-        return ops.concat([top, ops.mean(last, (2, 3)), ops.reshape(ops.avg_pool(middle, half, half), (-1,))], 1)
+        quarters = ops.reshape(ops.avg_pool(middle, half, half), (-1,))
+        return ops.concat([top, ops.mean(last, (2, 3)), quarters, ops.mean(early, (2, 3))], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.pooled(TorchOps(), x)

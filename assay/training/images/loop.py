@@ -21,7 +21,9 @@ EMA = 0.99  # of the averaged weights, a step; less in the first steps
 RESERVE = 0.08  # of the time left, for predictions and the checkpoint
 SHORT = 100.0  # seconds: with less than this left a fit may take nearly all of them, otherwise SHARE
 SHARE = 0.4
-REPORTS = 12  # validations of one fit
+REPORTS = 12  # validations of one fit, at most
+JUDGING = 6.0  # times what a validation takes must be trained between two of them
+AFTER = 3.0  # validations' worth of time kept for what follows the last step
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def fit_net(net: nn.Module, data: Split, plan: Plan, ctx: TrialContext, score: C
     batch = max(2, min(plan.batch, max(24, n // 8), n))
     per_epoch = max(1, n // batch)
     epochs = max(1, min(plan.epochs, ctx.max_steps))
-    total, budget = epochs * per_epoch, _budget(ctx.seconds_left())
+    total, left = epochs * per_epoch, ctx.seconds_left()
+    judged, quickest = 0.0, float("inf")  # seconds of a validation, as far as is known, and of a step
     optimizer = torch_optimizer(plan.rule, groups(net, plan))  # type: ignore[arg-type]
     rates = [float(g["lr"]) for g in optimizer.param_groups]
     average = _copied(net)
@@ -70,8 +73,9 @@ def fit_net(net: nn.Module, data: Split, plan: Plan, ctx: TrialContext, score: C
         net.train()
         order = torch.randperm(n, generator=rng)
         for i in range(per_epoch):
-            spent = time.monotonic() - began
-            progress = max(done / total, spent / budget)
+            started = time.monotonic()
+            budget = min(_budget(left), max(0.3 * left, left - AFTER * judged))
+            progress = max(done / total, (started - began) / budget)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * float(factors(plan.schedule, np.array(min(1.0, progress))))
             rows = order[i * batch : (i + 1) * batch]
@@ -90,14 +94,19 @@ def fit_net(net: nn.Module, data: Split, plan: Plan, ctx: TrialContext, score: C
             optimizer.step()
             done += 1
             _follow(average, net, min(EMA, done / (done + 9)))
+            quickest = min(quickest, time.monotonic() - started)
+            if told == 0.0:  # nothing was judged yet: forward alone takes about a third of a step
+                judged = 0.4 * len(data.x_valid) / batch * quickest
             if time.monotonic() - began >= budget:
                 break
         epoch += 1
         over = done >= total or time.monotonic() - began >= budget
-        if over or progress - told >= 1.0 / REPORTS or epoch == 1:
-            told = progress
+        gap = max(1.0 / REPORTS, JUDGING * judged / budget)
+        if over or progress - told >= gap or (epoch == 1 and gap < 0.5):
+            told, before = progress, time.monotonic()
             kept = _swapped(net, average)
             value = score(predict(net, data.x_valid, device))
+            judged = time.monotonic() - before
             if not np.isfinite(value):
                 raise _diverged(plan, epoch)
             try:

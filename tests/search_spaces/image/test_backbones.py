@@ -11,6 +11,7 @@ from assay.errors import FamilyUnavailable
 from assay.families import Split, Target
 from assay.model.compose import FoldModel, member_graph, predict_member
 from assay.model.graph import Port, encode
+from assay.nn.images.lite import installed
 from assay.testing.context import ToyContext
 from assay.testing.toy_image import SIDE, toy_pictures
 from search_spaces.image._backbones import VARIABLE
@@ -48,3 +49,26 @@ def test_a_local_folder_gives_features_that_the_graph_has_too(monkeypatch: pytes
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     found = session.run(None, {"image": preparation.pixels.transform(table)})[0]
     np.testing.assert_allclose(found, predict_member(folds, table), atol=1e-5)
+
+
+@pytest.mark.skipif(not installed(), reason="there are no weights")
+@pytest.mark.parametrize("stages", ["all", "middle"])
+def test_the_weights_of_the_package_give_features_that_the_graph_has_too(
+    monkeypatch: pytest.MonkeyPatch, stages: str
+) -> None:
+    import onnxruntime
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    table, y = toy_pictures(40, 3)
+    target = Target("multiclass", 3, "accuracy")
+    chosen = PretrainedBackboneConfig(size=96, stages=stages)
+    preparation, x = family.recipe(chosen).fit(table, y, target, seed=0)
+    assert x.shape == (40, {"all": 2088, "middle": 488}[stages])
+    predictor = family.fit(chosen, Split(x, y, x, y, target), ToyContext())
+    folds = [FoldModel(preparation, predictor)]
+    graph = member_graph(folds).renamed({"raw:image": "image"})
+    model = encode(graph, [Port("image", "uint8", ["N", SIDE, SIDE, 3])], [Port(graph.output, "float32", ["N", 3])])
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"image": preparation.pixels.transform(table)})[0]
+    np.testing.assert_allclose(found, predict_member(folds, table), atol=1e-4)
+    assert (found.argmax(1) == y).mean() > 0.9

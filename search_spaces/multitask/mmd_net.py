@@ -9,15 +9,8 @@ from assay.data.prepare import Recipe
 from assay.families import Cost, Shape, Split, TrialContext
 from assay.multitask.seen import SeenWish
 from assay.space import Choice, Float, When
-from search_spaces.multitask._pictures import (
-    Lessons,
-    Pictured,
-    PicturePredictor,
-    cost_of,
-    fit_labels,
-    fit_masks,
-    fit_together,
-)
+from search_spaces.multitask._pictures import Pictured, PicturePredictor, cost_of
+from search_spaces.multitask._stages import Lessons, fit_labels, fit_masks, fit_together
 
 THAWED_RATE = 0.1  # of the learning rate, once everything is trained together at last
 THAWED_SHARE = 0.3  # of the time, for that

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from assay.data.prepare import Recipe
 from assay.families import Cost, Shape, Split, TrialContext
 from assay.multitask.seen import SeenWish
-from search_spaces.multitask._pictures import Lessons, Pictured, PicturePredictor, cost_of, fit_labels, fit_masks
+from search_spaces.multitask._pictures import Pictured, PicturePredictor, cost_of
+from search_spaces.multitask._stages import Lessons, fit_labels, fit_masks
 
 
 class Family:

@@ -20,7 +20,7 @@ from assay.spec import JobSpec, resolve
 from assay.tasks.multitask import task
 from assay.testing.context import ToyContext
 from assay.testing.scenes import scenes_table
-from search_spaces.multitask._pictures import Kept, Lessons, fit_labels, fit_masks
+from search_spaces.multitask._stages import Kept, Lessons, fit_labels, fit_masks
 
 SPEC = {"task": {"type": "multitask", "targets": ["label", "mask", "weight"]}, "validation": {"test_fraction": 0.0}}
 

@@ -83,7 +83,8 @@ class Split:
     x, x_valid: float32 (n, d), (m, d); what else a family's wish makes (pictures, token ids) has the rows first, too.
     y, y_valid: int64 class codes (n,), or float64 targets (n,) that have mean 0 and
     deviation 1 on the training rows (the caller scales and unscales).  weight, weight_valid: float64 (n,) or None.
-    groups: for every prepared column the index of the raw column it came from, (d,) int64.
+    groups: for every prepared column the index of the raw column it came from, (d,) int64.  monotone: int64 (d,), +1
+    where the answer must not fall with a column, -1 where it must not rise, 0 elsewhere; None without such wishes.
     """
 
     x: np.ndarray
@@ -94,6 +95,7 @@ class Split:
     weight: np.ndarray | None = None
     weight_valid: np.ndarray | None = None
     groups: np.ndarray | None = None
+    monotone: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,11 @@ class Resumable(Predictor, Protocol):
 
 @runtime_checkable
 class Family(Protocol):
-    """One kind of model with its search space."""
+    """One kind of model with its search space.
+
+    What not every family can do is told by class attributes that are true: `quantiles` (a regression that answers a
+    `assay.quantile.levels.QuantileTarget`, one column a quantile) and `monotone` (it obeys `Split.monotone`).
+    """
 
     name: ClassVar[str]
     tasks: ClassVar[frozenset[str]]  # task types it serves, e.g. {"classification", "regression"}

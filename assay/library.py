@@ -37,6 +37,7 @@ def fit(
     seconds: float | None = None,
     task: str = "auto",
     metric: str = "auto",
+    quantiles: Sequence[float] | None = None,
     trials: int | None = None,
     strategy: str = "auto",
     families: Sequence[str] | None = None,
@@ -54,9 +55,11 @@ def fit(
     seconds: wall-clock budget, packaging included; 60 where neither it nor trials is given.  trials: a budget in trials,
     with which the same call gives the same model (as long as there are 10 seconds a trial, or no time limit).  task: a task type (`assay.tasks.discover()`), or "auto" for classification or regression: from the metric, the
     target's type and its distinct values.
+    quantiles: of a regression that predicts them, such as [0.05, 0.5, 0.95].
     optimizers: what families that search their optimizer may use.
     families, strategy, metric: as in the catalogue (`assay.families.discover()`, `assay.metrics.METRICS`).
-    task_options: `targets`, `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`, `horizon`.
+    task_options: `targets`, `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`, `horizon`,
+    `monotone`.
     progress: called with a snapshot after every trial.
 
     Raises SpecError or DataError for what the caller can mend, AssayError when no trial completed.
@@ -65,8 +68,12 @@ def fit(
     loaded = _load(data)
     profile = _profile(loaded, target)
     spec = JobSpec(
-        task=TaskSpec(type=_task_type(task, metric, target, profile), target=target, **_tuples(task_options)),
-        objective=Objective(metric),
+        task=TaskSpec(
+            type=_task_type(task, metric if quantiles is None else "pinball", target, profile),
+            target=target,
+            **_tuples(task_options),
+        ),
+        objective=Objective(metric, None if quantiles is None else tuple(quantiles)),
         validation=validation or Validation(seed=seed),
         limits=Budget(time_seconds=60.0 if seconds is None and trials is None else seconds, trials=trials),
         search=SearchSpec(strategy, _names(families), _names(optimizers), ensemble),
@@ -248,7 +255,7 @@ def _task_type(task: str, metric: str, target: str | None, profile: Any) -> str:
     if target is None:
         raise SpecError("name the target, or a task that needs none, such as task='clustering'", pointer="/task/target")
     if metric in METRICS:
-        return "regression" if "regression" in METRICS[metric].kinds else "classification"
+        return "regression" if METRICS[metric].kinds & {"regression", "quantile"} else "classification"
     column = next((c for c in profile.columns if c.name == target), None)
     if column is None or column.type not in ("number", "integer", "id"):
         return "classification"

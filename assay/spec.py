@@ -25,11 +25,15 @@ class TaskSpec:
     time_column: str | None = None
     weight_column: str | None = None
     horizon: int | None = None
+    monotone: Mapping[str, str] | None = None  # column -> "increasing" or "decreasing"
 
 
 @dataclass(frozen=True)
 class Objective:
+    """quantiles: of a regression that predicts them; None: none, or the usual ones where the metric asks for some."""
+
     metric: str = "auto"
+    quantiles: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,11 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
     tasks = discover()
     if spec.task.type not in tasks:
         raise SpecError(f"{spec.task.type!r} is not a task type here; known: {', '.join(tasks)}", pointer="/task/type")
+    if spec.objective.quantiles is not None and spec.task.type != "regression":
+        raise SpecError(
+            f"objective.quantiles is for task.type 'regression'; {spec.task.type} has no use for it",
+            pointer="/objective/quantiles",
+        )
     return _with_optimizers(spec, replace(tasks[spec.task.type].resolve(spec, profile), refit=spec.validation.refit))
 
 

@@ -187,14 +187,22 @@ class Work:
 
     def warnings(self, problem: dict[str, Any]) -> list[dict[str, Any]]:
         """What the owner of the data should know of the task, told with the first trial of a job."""
+        import numpy as np
+
+        from assay.data.drift import about_parts
         from assay.data.table import Table
         from assay.spec import Resolved
         from assay.tasks import discover as tasks
+        from assay.tasks._problem import Problem
 
         resolved = Resolved.from_json(problem["resolved"])
         told = tasks()[resolved.task].warnings(Table.read(Path(problem["paths"][0])), resolved)
-        notes = self.matrices(problem).problem.notes
-        return told + [{"code": "validation_changed", "column": None, "message": note} for note in notes]
+        prepared = self.matrices(problem).problem
+        told += [{"code": "validation_changed", "column": None, "message": note} for note in prepared.notes]
+        if isinstance(prepared, Problem):
+            train = np.unique(np.concatenate([np.concatenate(pair) for pair in prepared.folds.pairs]))
+            told += [w.to_json() for w in about_parts(prepared.features, train, prepared.folds.test)]
+        return told
 
     def matrices(self, problem: dict[str, Any]) -> Any:
         """The prepared problem, kept by the content hash of its table and what was resolved."""

@@ -63,10 +63,25 @@ class TaskPost(Body):
     time_column: Column | None = Field(None, description="Orders the rows; validation is on later ones.")
     weight_column: Column | None = None
     horizon: Count | None = None
+    monotone: Annotated[
+        dict[Column, Literal["increasing", "decreasing"]] | None,
+        Field(
+            max_length=1000,
+            description="Numeric columns with which the answer (of two classes: the positive one's probability) may only rise, or only fall.",
+        ),
+    ] = None
 
 
 class ObjectivePost(Body):
     metric: Annotated[Word, Field(description="See `GET /v1/metrics`.")] = "auto"
+    quantiles: Annotated[
+        list[float] | None,
+        Field(
+            max_length=25,
+            description="Of a regression that predicts quantiles, each with a calibrated guarantee; see `docs/tasks/tables.md`.",
+            examples=[[0.05, 0.5, 0.95]],
+        ),
+    ] = None
 
 
 class ValidationPost(Body):

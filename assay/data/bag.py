@@ -33,7 +33,7 @@ class Bag:
 
     def apply(self, texts: Words) -> np.ndarray:
         """float32 (n, 1 + len(words))."""
-        tokens, owner, count = _tokens(texts.levels, {w: i for i, w in enumerate(self.words)})
+        tokens, owner, count = split_tokens(texts.levels, {w: i for i, w in enumerate(self.words)})
         table = np.zeros((len(texts.levels) + 1, 1 + len(self.words)), np.float32)  # the last row is "missing"
         known = tokens < len(self.words)
         table[owner[known], 1 + tokens[known]] = 1
@@ -90,7 +90,7 @@ def telling_words(texts: Words, signal: Signal) -> tuple[str, ...]:
         return ()
     used, of_row = np.unique(texts.codes[rows], return_inverse=True)
     vocabulary: dict[str, int] = {}
-    tokens, owner, _ = _tokens(texts.levels[used], vocabulary, grow=True)
+    tokens, owner, _ = split_tokens(texts.levels[used], vocabulary, grow=True)
     weight = signal.weight[rows]
     centred = signal.values[rows] - np.average(signal.values[rows], axis=0, weights=np.maximum(weight, 1e-12))
     k, m = len(used), len(vocabulary)
@@ -111,7 +111,7 @@ def telling_words(texts: Words, signal: Signal) -> tuple[str, ...]:
     return tuple(spelled[i] for i in order[:MAX_WORDS])
 
 
-def _tokens(
+def split_tokens(
     levels: np.ndarray, vocabulary: dict[str, int], grow: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Word numbers of all texts end to end, the text each is from, and words a text.  Unknown: len(vocabulary)."""

@@ -13,12 +13,16 @@ import numpy as np
 
 from assay.data.bag import Bag, fit_bag
 from assay.data.dates import PARTS, date_parts, emit_date_parts
+from assay.data.derive import Derived, fit_derived
 from assay.data.encoders import Lookup, Signal, fit_onehot, fit_ordinal, fit_target
+from assay.data.quick import main_values, needed, sample
 from assay.data.scalers import HUGE, WILD, Scaler, as_float32, emit_clip, fit_scaler, quantiles
 from assay.data.table import ColumnType, Table, Words
+from assay.data.topics import Topics, fit_topics
 from assay.model.graph import Graph, Scope
 
 MAX_ONEHOT_COLUMNS = 2000  # of the whole matrix
+LEAST_SELECTED = 20  # prepared columns below which none is worth leaving out
 MAX_INTERACTION_COLUMNS = 40  # base columns that are multiplied with each other
 
 _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
@@ -33,7 +37,9 @@ class Recipe:
     x / sqrt(1 + (x/3)^2)), "quantile" (to a normal distribution by knots).  impute: fill NaN (median before scaling)
     and add one 0/1 indicator per column that had missing values.  categories: "onehot" (levels up to `max_onehot`, the
     rest by target mean and frequency), "ordinal" (codes ordered by target mean, NaN for unseen), "target" (out-of-fold
-    smoothed target means + frequency), "drop".  interactions: degree-2 products and squares of the numeric columns.
+    smoothed target means + frequency), "drop".  interactions: degree-2 products and squares of the numeric columns.  derived: columns made of several raw
+    ones, where they help a quick model (see `assay.data.derive`), and topics of texts (unscaled recipes only).  select: without columns that a quick model needs no
+    more than shuffled ones.
     """
 
     numbers: str = "raw"
@@ -41,6 +47,8 @@ class Recipe:
     categories: str = "ordinal"
     max_onehot: int = 12
     interactions: bool = False
+    derived: bool = False
+    select: bool = False
 
     def fit(
         self, table: Table, y: np.ndarray, target: TargetLike, seed: int, weight: np.ndarray | None = None
@@ -125,18 +133,24 @@ class Preparation:
     columns: tuple[str, ...]
     numbers: NumberBlock | None
     lookups: tuple[Lookup, ...]
-    bags: tuple[Bag, ...]
+    bags: tuple[Bag | Topics, ...]
     names: tuple[str, ...]
     groups: np.ndarray
+    derived: tuple[Derived, ...] = ()
+    kept: np.ndarray | None = None  # int64, positions of the d columns among all that are made; None for all of them
 
     def transform(self, table: Table) -> np.ndarray:
         """The design matrix of any rows with the same columns.  float32 (n, d)."""
         parts = [self.numbers.apply(table)] if self.numbers else []
         parts += [b.apply(table.words(b.column)) for b in self._blocks]
-        return np.hstack(parts) if parts else np.zeros((len(table), 1), np.float32)
+        parts += [d.apply(table) for d in self.derived]
+        if not parts:
+            return np.zeros((len(table), 1), np.float32)
+        whole = np.hstack(parts)
+        return whole if self.kept is None else np.ascontiguousarray(whole[:, self.kept])
 
     @property
-    def _blocks(self) -> tuple[Lookup | Bag, ...]:
+    def _blocks(self) -> tuple[Lookup | Bag | Topics, ...]:
         return (*self.lookups, *self.bags)
 
     def to_onnx(self, inputs: Mapping[str, str]) -> Graph:
@@ -144,8 +158,12 @@ class Preparation:
         scope = Scope()
         pieces = [self.numbers.emit(scope, inputs)] if self.numbers else []
         pieces += [b.emit(scope, inputs[b.column]) for b in self._blocks]
+        pieces += [d.emit(scope, inputs) for d in self.derived]
         if pieces:
-            return scope.graph(_join(scope, pieces))
+            whole = _join(scope, pieces)
+            return scope.graph(
+                whole if self.kept is None else scope.add("Gather", whole, scope.const(self.kept), axis=1)
+            )
         # nothing to learn from: one column of zeros, as many rows as any input has
         n = scope.add("Shape", inputs[self.columns[0]], start=0, end=1)
         shape = scope.add("Concat", n, scope.const(np.array([1], np.int64)), axis=0)
@@ -174,7 +192,7 @@ def fit(
         sources += numbers.columns
 
     lookups: list[Lookup] = []
-    bags: list[Bag] = []
+    bags: list[Bag | Topics] = []
     for column, kind in table.types.items():
         if column not in table.columns or recipe.categories == "drop":
             continue
@@ -193,13 +211,40 @@ def fit(
             matrices.append(x)
             names += [f"{column} {n}" for n in bag.names]
             sources += [column] * len(bag.names)
+            found = fit_topics(column, table.words(column), seed) if recipe.derived and not scaled else None
+            if found is not None:
+                bags.append(found[0])
+                matrices.append(found[1])
+                names += [f"{column} {n}" for n in found[0].names]
+                sources += [column] * len(found[0].names)
 
     if not matrices:
         matrices, names, sources = [np.zeros((len(table), 1), np.float32)], ["(no usable column)"], [table.names[0]]
     position = {c: i for i, c in enumerate(table.names)}
+    x = np.hstack(matrices)
+    derived: tuple[Derived, ...] = ()
+    if recipe.derived and (numbers is not None or lookups):
+        derived, more, titles = fit_derived(table, x, signal, seed)
+        x, names = np.hstack([x, more]), [*names, *titles]
+        sources += [d.columns[0] for d in derived for _ in range(d.apply(table.take(np.arange(1))).shape[1])]
     groups = np.array([position[c] for c in sources], np.int64)
-    preparation = Preparation(table.names, numbers, tuple(lookups), tuple(bags), tuple(names), groups)
-    return preparation, np.ascontiguousarray(np.hstack(matrices))
+    kept = _selected(x, signal, seed) if recipe.select else None
+    if kept is not None:
+        x, names, groups = x[:, kept], [names[i] for i in kept], groups[kept]
+    preparation = Preparation(table.names, numbers, tuple(lookups), tuple(bags), tuple(names), groups, derived, kept)
+    return preparation, np.ascontiguousarray(x)
+
+
+def _selected(x: np.ndarray, signal: Signal, seed: int) -> np.ndarray | None:
+    """Positions of the columns worth keeping; None for all of them."""
+    if x.shape[1] < LEAST_SELECTED:
+        return None
+    rows = sample(len(x), seed)
+    values = main_values(signal.values[rows])
+    if len(rows) < 60 or not values.shape[1]:
+        return None
+    keep = np.flatnonzero(needed(x[rows], values, seed))
+    return keep if 0 < len(keep) < x.shape[1] else None
 
 
 Encoder = Callable[[str, Words, Signal], tuple[Lookup, np.ndarray]]

@@ -1,7 +1,8 @@
 """Metrics under the names people know, and the one score the search knows: higher is better.
 
 Names are scikit-learn's scorer names without `neg_`, with the short forms rmse, mse, mae, rmsle and mape.  Every module
-of this package that has a list `metrics` adds to the catalogue.
+of this package that has a list `metrics` adds to the catalogue; one that has a mapping `more` of names to (kind, function)
+lets these metrics serve another kind too.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ __all__ = [
 
 def _discover() -> Mapping[str, Metric]:
     found: dict[str, Metric] = {}
+    more: dict[str, tuple[str, Function]] = {}
     for module in sorted(pkgutil.iter_modules(__path__), key=lambda m: (m.name != "tabular", m.name)):
         if not module.name.startswith("_"):
-            for metric in importlib.import_module(f"{__name__}.{module.name}").metrics:
+            loaded = importlib.import_module(f"{__name__}.{module.name}")
+            more |= getattr(loaded, "more", {})
+            for metric in loaded.metrics:
                 if metric.name in found:
                     raise ValueError(f"metric {metric.name!r} of {module.name} is already there")
                 found[metric.name] = metric
+    for name, (kind, function) in more.items():
+        found[name] = found[name].serving(kind, function)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,15 @@ class Metric:
     greater_is_better: bool
     function: Function
     about: str
+
+    def serving(self, kind: str, function: Function) -> Metric:
+        """The same for one more kind, whose truth has an attribute `targets`: several targets at once."""
+        single = self.function
+
+        def either(y: Any, prediction: Any, weight: np.ndarray | None) -> float:
+            return (function if hasattr(y, "targets") else single)(y, prediction, weight)
+
+        return replace(self, kinds=self.kinds | {kind}, function=either)
 
     def value(self, y: Any, prediction: Any, weight: np.ndarray | None = None) -> float:
         """The public value; NaN where the metric is undefined (one class only, say)."""

@@ -133,6 +133,39 @@ def _standard_error(y: np.ndarray, p: np.ndarray, metric: Metric, weight: np.nda
     return float(np.nanstd(found))
 
 
+def fit_factors(
+    y: np.ndarray, p: np.ndarray, metric: Metric, weight: np.ndarray | None = None
+) -> tuple[float, ...] | None:
+    """A factor for the probability of each of many classes before the largest is answered; None for no factors.
+
+    The factors are the classes' shares to the power -a.  a = 1 is the best answer by balanced accuracy if probabilities are
+    right (Elkan: The Foundations of Cost-Sensitive Learning.  IJCAI 2001), 0 that by accuracy; what a metric wants lies
+    between.  One number is learned, so hardly any chance; it must gain on either half of the rows what it found on the other.
+    """
+    if metric.name not in TUNED or p.shape[1] < 3 or len(y) < ROWS:
+        return None
+    w = np.ones(len(y)) if weight is None else weight
+    shares = np.bincount(y, w, p.shape[1]) / w.sum()
+    shares = np.maximum(shares, 1.0 / len(y))
+    powers = np.linspace(0.0, 1.2, 13)
+    answers = [(p * shares**-a).argmax(1) for a in powers]
+    codes = np.eye(p.shape[1])
+
+    def score(a: int, rows: np.ndarray) -> float:
+        return metric.score(y[rows], codes[answers[a][rows]], None if weight is None else weight[rows])
+
+    half = np.arange(len(y)) % 2 == 0
+    gained = 0.0
+    for fit, judge in ((half, ~half), (~half, half)):
+        best = int(np.nanargmax([score(a, fit) for a in range(len(powers))]))
+        gained += score(best, judge) - score(0, judge)
+    if not gained > 0:
+        return None
+    best = int(np.nanargmax([score(a, np.ones(len(y), bool)) for a in range(len(powers))]))
+    factors = shares ** -powers[best]
+    return tuple((factors / factors.max()).tolist()) if best else None
+
+
 def _best_temperature(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 

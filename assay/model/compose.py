@@ -20,6 +20,7 @@ from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
 
 RAW = "raw:"
 ATTENDS = re.compile(r"(attention_[a-z]+)\.\d+$")
+Decision = float | tuple[float, ...] | None  # how a class is answered: see `ensemble_graph`
 FLOOR = 1e-7  # smallest probability before a temperature is applied
 
 _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
@@ -95,10 +96,17 @@ def pooled(logs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     return np.asarray(e / e.sum(1, keepdims=True))
 
 
-def decide(probabilities: np.ndarray, threshold: float | None = None) -> np.ndarray:
+def weighed(probabilities: np.ndarray, factors: Sequence[float]) -> np.ndarray:
+    """What is compared where every class has a factor."""
+    return np.asarray(probabilities * np.asarray(factors, np.float32))
+
+
+def decide(probabilities: np.ndarray, threshold: Decision = None) -> np.ndarray:
     """The class codes the delivered graph answers.  int64 (n,)."""
     if threshold is None:
         return np.asarray(probabilities.argmax(1))
+    if isinstance(threshold, tuple):
+        return np.asarray(weighed(probabilities, threshold).argmax(1))
     return (probabilities[:, 1] >= threshold).astype(np.int64)
 
 
@@ -120,14 +128,16 @@ def ensemble_graph(
     weights: Sequence[float],
     classes: Sequence[str] = (),
     temperature: float = 1.0,
-    threshold: float | None = None,
+    threshold: Decision = None,
     n_targets: int = 1,
     exponents: Sequence[float] | None = None,
 ) -> Delivered:
     """The weighted mean of members as the answer: `label` and `probabilities`, or `value` when there are no classes.
 
     temperature: probabilities to the power 1/T, then normalised (Guo, Pleiss, Sun, Weinberger, "On Calibration of
-    Modern Neural Networks", ICML 2017).  exponents: the members' product instead of their mean, see `pooled`.  threshold: with two classes, the second is answered from this probability on; None
+    Modern Neural Networks", ICML 2017).  exponents: the members' product instead of their mean, see `pooled`.  threshold:
+    with two classes, the second is answered from this probability on; with more, a tuple has a factor for the probability
+    of each before they are compared; None
     answers the most probable class.  Nodes that members share are written once.
     """
     scope = Scope()
@@ -160,6 +170,9 @@ def ensemble_graph(
         probabilities = scope.add("Div", clipped, scope.add("Max", total, scope.const(np.float32(FLOOR))))
     if threshold is None:
         code = scope.add("ArgMax", probabilities, axis=1, keepdims=0)
+    elif isinstance(threshold, tuple):
+        factors = scope.const(np.asarray(threshold, np.float32)[None])
+        code = scope.add("ArgMax", scope.add("Mul", probabilities, factors), axis=1, keepdims=0)
     else:
         second = scope.add("Gather", probabilities, scope.const(np.int64(1)), axis=1)
         code = scope.add("Cast", scope.add("GreaterOrEqual", second, scope.const(np.float32(threshold))), to=7)

@@ -22,8 +22,8 @@ from assay.errors import AssayError, DataError
 from assay.metrics import METRICS, all_values
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
-from assay.model.calibrate import OF_LABELS, fit_exponents, fit_temperature, fit_threshold
-from assay.model.compose import combine, decide, ensemble_graph, model_bytes
+from assay.model.calibrate import OF_LABELS, fit_exponents, fit_factors, fit_temperature, fit_threshold
+from assay.model.compose import Decision, combine, decide, ensemble_graph, model_bytes
 from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
 from assay.model.honesty import LEVEL, conformal_width, metric_interval
@@ -95,7 +95,7 @@ class Blend:
 
     members: Sequence[tuple[Loaded, float]]
     temperature: float = 1.0
-    threshold: float | None = None
+    threshold: Decision = None
     exponents: tuple[float, ...] | None = None  # of the members' product, where it is better than their mean
 
     @property
@@ -219,7 +219,8 @@ def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]]) -> Bl
     found = [m.oof[rows] for m, _ in members]
     exponents = fit_exponents(y, found, Blend(members).weights, temperature, problem.metric, weight)
     blend = Blend(members, temperature, None, None if exponents is None else tuple(exponents.tolist()))
-    return replace(blend, threshold=fit_threshold(y, blend.of(found, len(problem.classes)), problem.metric, weight))
+    fit = fit_threshold if len(problem.classes) == 2 else fit_factors
+    return replace(blend, threshold=fit(y, blend.of(found, len(problem.classes)), problem.metric, weight))
 
 
 def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> list[Loaded]:
@@ -368,14 +369,16 @@ def _package(
 def _sureness(problem: Problem, blend: Blend) -> dict[str, Any]:
     """An interval of the job's metric on the test part, and the half width of a predicted number's."""
     y = problem.y
-    if problem.target.n_targets > 1 or y.ndim > 1:
+    plain = problem.target.n_targets == 1 and y.ndim == 1
+    # of several targets by probabilities or numbers; thresholds of labels and shifts of quantiles are known to their way
+    if not plain and (not hasattr(y, "targets") or problem.metric.name in OF_LABELS | {"f1_micro", "hamming_loss"}):
         return {}
     found: dict[str, Any] = {}
     test, n_classes = problem.folds.test, len(problem.classes)
     if len(test):
         p = blend.of([m.checkpoint.array("test") for m, _ in blend.members], n_classes)
         if blend.threshold is not None and problem.metric.name in OF_LABELS:
-            p = np.eye(2)[decide(p, blend.threshold)]
+            p = np.eye(p.shape[1])[decide(p, blend.threshold)]
         weight = None if problem.weight is None else problem.weight[test]
         rng = np.random.default_rng([problem.resolved.seed, 7])
         interval = metric_interval(problem.metric, y[test], p, weight, rng)
@@ -386,7 +389,7 @@ def _sureness(problem: Problem, blend: Blend) -> dict[str, Any]:
                 "low": interval[0],
                 "high": interval[1],
             }
-    if problem.target.is_regression:
+    if plain and problem.target.is_regression:
         rows = problem.folds.covered
         width = conformal_width(y[rows], blend.of([m.oof[rows] for m, _ in blend.members], 0))
         if width is not None:
@@ -402,7 +405,7 @@ def _values(problem: Problem, blend: Blend, rows: np.ndarray, predictions: Seque
     p = blend.of(predictions, len(problem.classes))
     values = all_values(kind, y, p, weight)
     if blend.threshold is not None:
-        answered = all_values(kind, y, np.eye(2)[decide(p, blend.threshold)], weight)
+        answered = all_values(kind, y, np.eye(p.shape[1])[decide(p, blend.threshold)], weight)
         values |= {name: answered[name] for name in OF_LABELS if name in answered}
     return values
 
@@ -413,7 +416,7 @@ def _fold_scores(problem: Problem, blend: Blend) -> tuple[float, float]:
     for _, valid in problem.folds.pairs:
         p = blend.of([m.oof[valid] for m, _ in blend.members], len(problem.classes))
         if blend.threshold is not None:
-            p = np.eye(2)[decide(p, blend.threshold)]
+            p = np.eye(p.shape[1])[decide(p, blend.threshold)]
         weight = None if problem.weight is None else problem.weight[valid]
         scores.append(problem.metric.score(problem.y[valid], p, weight))
     return float(np.mean(scores)), float(np.std(scores))
@@ -430,7 +433,7 @@ def field_of(problem: Problem, name: str, form: Mapping[str, Any]) -> dict[str, 
         known = np.flatnonzero(np.isfinite(column))
         if len(known):
             value = float(column.flat[known[0]])
-            example = int(value) if value.is_integer() else value
+            example = int(value) if value.is_integer() and abs(value) < 2**53 else value
     kind = str(problem.features.types[name])
     entry = {"name": name, "type": kind, "required": True, "example": example, "format": dict(form)}
     if name in problem.fronts:

@@ -15,7 +15,7 @@ import numpy as np
 from assay.data.fronts import Front
 from assay.data.rows import feed
 from assay.data.table import Blobs, Column, ColumnType, Table, Words
-from assay.model.compose import decide
+from assay.model.compose import Decision, decide, weighed
 
 ATOL = 1e-5
 EXTREME = 1e30  # a row with a value beyond it ...
@@ -89,7 +89,7 @@ def replay(
     feeds: Mapping[str, np.ndarray],
     expected: np.ndarray,
     classes: Sequence[str] = (),
-    threshold: float | None = None,
+    threshold: Decision = None,
     scale: float = 1.0,
     atol: float = ATOL,
     outputs: Sequence[str] | None = None,
@@ -169,13 +169,13 @@ def _answers(
 
 
 def _flips(
-    labels: np.ndarray, expected: np.ndarray, classes: Sequence[str], threshold: float | None, allowed: np.ndarray
+    labels: np.ndarray, expected: np.ndarray, classes: Sequence[str], threshold: Decision, allowed: np.ndarray
 ) -> np.ndarray:
     if not classes:
         return np.zeros(len(expected), bool)
     wanted = np.asarray(list(classes), object)[decide(expected, threshold)]
-    if threshold is None:
-        best = np.sort(expected, axis=1)
+    if threshold is None or isinstance(threshold, tuple):
+        best = np.sort(expected if threshold is None else weighed(expected, threshold), axis=1)
         margin = best[:, -1] - best[:, -2] if expected.shape[1] > 1 else np.ones(len(expected))
     else:
         margin = np.abs(expected[:, 1] - threshold)

@@ -27,7 +27,8 @@ class Manifest:
     kind: "binary", "multiclass", "regression", ...  metrics: public values on validation rows; test_metrics: on rows no
     trial saw.  input_schema: for every input column in order `name`, `type`, `required`, `example` and `format` (how
     its text is written).  outputs: public name of each answer ("label", "probabilities", "value") to its name in the
-    graph.  threshold: probability from which the second of two classes is answered, None for the most probable.
+    graph.  threshold: probability from which the second of two classes is answered, or, of more
+    classes, a factor for the probability of each before they are compared; None for the most probable.
     fronts: what happens to a column's text before it enters the graph, by column.  created_at: RFC 3339, UTC.
     """
 
@@ -43,7 +44,7 @@ class Manifest:
     metrics: Mapping[str, float] = field(default_factory=dict)
     test_metrics: Mapping[str, float] = field(default_factory=dict)
     members: tuple[Member, ...] = ()
-    threshold: float | None = None
+    threshold: float | tuple[float, ...] | None = None
     temperature: float = 1.0
     fronts: Mapping[str, str] = field(default_factory=dict)
     leaderboard: tuple[Mapping[str, Any], ...] = ()
@@ -66,6 +67,8 @@ class Manifest:
         known = {k: v for k, v in data.items() if k in Manifest.__dataclass_fields__}
         try:
             known["members"] = tuple(Member(m["trial"], m["family"], m["weight"]) for m in known.get("members", ()))
+            if isinstance(known.get("threshold"), list):
+                known["threshold"] = tuple(map(float, known["threshold"]))
             known |= {k: tuple(known[k]) for k in ("input_schema", "classes", "leaderboard") if k in known}
             manifest = Manifest(**known)
         except (KeyError, TypeError) as error:

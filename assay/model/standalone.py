@@ -2,7 +2,8 @@
 
 Reads model.onnx and manifest.json beside it.  Rows are read as the service reads them: by the columns' names, numbers
 and dates as they were written in the training file.  The answer has one row per row: prediction, and
-probability_<class> for each class; prediction_<target> and so on for a model of several targets.
+probability_<class> for each class, or quantile_<q> for each quantile; prediction_<target> and so on for a model of several
+targets.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Predictor:
             several = self.several(table_from_rows(rows, self.schema)[0])
             return [{"value": dict(zip(names, (v for v, _ in row), strict=True))} for row in several]
         found = self.table_answers(table_from_rows(rows, self.schema)[0])
+        if self.levels:
+            return [{"value": value, "quantiles": dict(zip(self.levels, q, strict=True))} for value, q in found]
         if not classes:
             return [{"value": value, "distance": rest[0]} if rest else {"value": value} for value, rest in found]
         return [{"value": v, "probabilities": dict(zip(classes, shares, strict=True))} for v, shares in found]
@@ -55,6 +58,11 @@ class Predictor:
         """Of a model of several targets: name, classes and outputs of each; else none."""
         found: list[dict[str, Any]] = self.manifest["info"].get("targets", [])
         return found
+
+    @property
+    def levels(self) -> list[str]:
+        """Of a model of quantiles, which ones it answers; else none."""
+        return [f"{q:g}" for q in self.manifest["info"].get("quantiles", [])]
 
     def several(self, table: Table) -> Iterator[list[tuple[Any, list[float]]]]:
         """For every row the answer and the class probabilities (none for numbers) of every target."""
@@ -85,7 +93,10 @@ class Predictor:
                 continue
             if not self.manifest["classes"]:
                 (values,) = self.session.run([outputs["value"]], part)
-                yield from ((float(v), []) for v in values[:, 0])
+                shown = [[]] * len(values)
+                if "quantiles" in outputs:
+                    shown = self.session.run([outputs["quantiles"]], part)[0].tolist()
+                yield from ((float(v), q) for v, q in zip(values[:, 0], shown, strict=True))
                 continue
             labels, shares = self.session.run([outputs["label"], outputs["probabilities"]], part)
             yield from zip(labels.tolist(), np.asarray(shares, np.float64).tolist(), strict=True)
@@ -119,7 +130,8 @@ def _write(out: TextIO, model: Predictor, table: Table) -> None:
         writer.writerows([cell for v, shares in row for cell in (v, *shares)] for row in model.several(table))
         return
     distance = ["distance"] if "distance" in model.manifest["outputs"] else []
-    writer.writerow(["prediction", *distance, *(f"probability_{c}" for c in model.manifest["classes"])])
+    shares = [f"probability_{c}" for c in model.manifest["classes"]]
+    writer.writerow(["prediction", *distance, *(f"quantile_{q}" for q in model.levels), *shares])
     writer.writerows([value, *shares] for value, shares in model.table_answers(table))
 
 

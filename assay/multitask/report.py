@@ -21,12 +21,13 @@ def values(
     prediction: np.ndarray,
     weight: np.ndarray | None,
     groups: Mapping[int, np.ndarray] | None = None,
+    kind: str = KIND,
 ) -> dict[str, float]:
     """The metrics of the whole by name, then of every target by `<target>:<metric>`, its skill among them.
 
     groups: of targets that rank, the question of every row; see `assay.multitask.texts.ranked`.
     """
-    found = all_values(KIND, truth, prediction, weight)
+    found = all_values(kind, truth, prediction, weight)
     told = skills(truth, prediction, weight)
     for i, (target, span) in enumerate(zip(truth.targets, spans(truth.targets), strict=True)):
         rows, y = truth.column(i)

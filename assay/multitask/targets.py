@@ -16,6 +16,8 @@ import numpy as np
 from assay.families import Target
 
 KIND = "multitask"
+MULTILABEL = "multilabel"  # every target has two classes
+MULTIOUTPUT = "multioutput"  # every target is a number
 
 
 @dataclass(frozen=True)

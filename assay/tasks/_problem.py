@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +20,7 @@ from assay.spec import MIN_ROWS, ColumnFacts, JobSpec, ProfileFacts, Resolved, c
 LEAST_FOLDS = 3
 WORTHWHILE_TRIALS = 16  # a search of fewer is hardly one
 SLOTS = 2  # trials side by side that are reckoned with; how many there will be is not known when a job is made
+_NUMBERS = ("regression", "multioutput", "quantile")  # kinds whose targets are numbers
 GATE_ROWS = 1000  # real rows replayed through every graph before it is published
 
 
@@ -66,7 +68,11 @@ def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metri
             f"{metric!r} is not a metric for {kind}; known: {', '.join(for_kind(kind))}", pointer="/objective/metric"
         )
     features, left_out = _features(spec, profile)
-    shape = Shape(usable, len(features), 0 if kind == "regression" else target.distinct)
+    if task.monotone:
+        spec = _for_monotone(spec, kind, features)
+        told = ", ".join(f"{c} {d}" for c, d in task.monotone.items())
+        because.append(f"families {', '.join(spec.search.families or ())}: they keep to monotone ({told})")
+    shape = Shape(usable, len(features), 0 if kind in _NUMBERS else target.distinct)
     families = pick_families(spec, shape.n_rows, shape.n_features, shape.n_classes)
     method, folds = _validation(spec, shape, families, because)
     strategy = pick_strategy(spec)
@@ -94,7 +100,47 @@ def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metri
         time_column=task.time_column,
         weight_column=task.weight_column,
         because=tuple(because),
+        options={"monotone": dict(task.monotone)} if task.monotone else {},
     )
+
+
+def able_families(spec: JobSpec, attribute: str, cannot: str) -> JobSpec:
+    """The request with only families that have an attribute.  Raises SpecError for one named that has not."""
+    from assay.families import for_task
+
+    able = tuple(n for n, f in for_task(spec.task.type).items() if getattr(f, attribute, False))
+    named = spec.search.families
+    for i, family in enumerate(named or ()):
+        if family not in able:
+            raise SpecError(
+                f"{family!r} {cannot}; families that can: {', '.join(able) or 'none'}", pointer=f"/search/families/{i}"
+            )
+    if named is not None:
+        return spec
+    if not able:
+        raise SpecError(f"no family of {spec.task.type} can: each {cannot}", pointer="/task/type")
+    return replace(spec, search=replace(spec.search, families=able))
+
+
+def _for_monotone(spec: JobSpec, kind: str, features: Sequence[ColumnFacts]) -> JobSpec:
+    """Checks task.monotone.  Raises SpecError."""
+    if kind not in ("binary", "regression", "quantile"):
+        raise SpecError(
+            f"monotone columns are for a number or two classes; this job is {kind}. Leave task.monotone out",
+            pointer="/task/monotone",
+        )
+    types = {c.name: c.type for c in features}
+    for name, direction in (spec.task.monotone or {}).items():
+        pointer = f"/task/monotone/{name}"
+        if name not in types:
+            close = difflib.get_close_matches(name, list(types), n=1)
+            hint = f"closest: {close[0]!r}" if close else f"features: {', '.join(list(types)[:10])}"
+            raise SpecError(f"{name!r} is not a feature of this job; {hint}", pointer=pointer)
+        if types[name] not in (ColumnType.NUMBER, ColumnType.INTEGER):
+            raise SpecError(f"{name!r} holds {types[name]} values, and only numbers rise and fall", pointer=pointer)
+        if direction not in ("increasing", "decreasing"):
+            raise SpecError(f"{direction!r} is no direction; choose 'increasing' or 'decreasing'", pointer=pointer)
+    return able_families(spec, "monotone", "does not keep to monotone columns")
 
 
 def build_problem(

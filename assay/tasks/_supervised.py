@@ -52,7 +52,8 @@ class Supervised:
             width = (manifest.info.get("interval") or {}).get("half_width")
             if width is None:
                 return [{"value": v} for v in values]
-            return [{"value": v, "low": v - width, "high": v + width} for v in values]
+            spans = ((v, v - width, v + width) for v in values)
+            return [{"value": v, "interval": [low, high], "low": low, "high": high} for v, low, high in spans]
         chosen = decided(outputs["probabilities"], manifest)
         found = []
         for row, code in zip(outputs["probabilities"].tolist(), chosen.tolist(), strict=True):

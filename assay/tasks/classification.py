@@ -9,9 +9,12 @@ import numpy as np
 
 from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
+from assay.multitask.targets import MULTILABEL
 from assay.spec import JobSpec, ProfileFacts, Resolved, column
+from assay.tasks import _alike
 from assay.tasks._problem import Problem, build_problem, resolve_table
-from assay.tasks._supervised import Supervised
+from assay.tasks._several import SeveralTargets
+from assay.tasks._ways import ByKind, only_one
 
 if TYPE_CHECKING:
     from assay.tasks import TaskType
@@ -19,19 +22,26 @@ if TYPE_CHECKING:
 MAX_CLASSES = 1000
 
 
-class Classification(Supervised):
-    """Binary and multiclass; the labels are kept exactly as they are written in the data."""
+class Classification(ByKind):
+    """Binary, multiclass and multilabel; the labels are kept exactly as they are written in the data."""
 
     name = "classification"
     about = "predict one of two or more classes for every row, with probabilities"
-    kinds: tuple[str, ...] = ("binary", "multiclass")
+    kinds: tuple[str, ...] = ("binary", "multiclass", MULTILABEL)
+    ways = {MULTILABEL: SeveralTargets()}
 
     def default_metric(self, kind: str) -> str:
         return "roc_auc" if kind == "binary" else "log_loss"
 
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
+        if spec.task.targets:
+            only_one(self, spec, MULTILABEL)
+            return _alike.resolve(spec, profile, self.default_metric(MULTILABEL), MULTILABEL)
         if not spec.task.target:
-            raise SpecError("classification needs task.target, the column to predict", pointer="/task/target")
+            raise SpecError(
+                "classification needs task.target, the column to predict, or task.targets, the columns of several labels",
+                pointer="/task/target",
+            )
         target = column(profile, spec.task.target, "/task/target", "target_not_found")
         if target.distinct < 2:
             raise SpecError(
@@ -62,6 +72,8 @@ class Classification(Supervised):
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         from assay.data.labels import labels
 
+        if resolved.kind == MULTILABEL:
+            return _alike.prepare(table, resolved)
         words = labels(table, resolved.target)
         keep = np.flatnonzero(words.codes >= 0)
         used = np.unique(words.codes[keep])

@@ -39,6 +39,7 @@ class SequenceClassification(Classification):
 
     name = "sequence_classification"
     about = "predict one of two or more classes for every time series, with probabilities"
+    kinds: tuple[str, ...] = ("binary", "multiclass")
 
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         if spec.task.group_column is None:

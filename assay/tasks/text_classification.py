@@ -19,6 +19,7 @@ class TextClassification(Classification):
 
     name = "text_classification"
     about = "predict one of two or more classes for every text, with probabilities"
+    kinds: tuple[str, ...] = ("binary", "multiclass")
 
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         texts, why = as_texts(spec, profile)

@@ -19,6 +19,7 @@ class TextRegression(Regression):
 
     name = "text_regression"
     about = "predict a number for every text"
+    kinds: tuple[str, ...] = ("regression",)
 
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         texts, why = as_texts(spec, profile)

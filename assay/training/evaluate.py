@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.data.prepare import Recipe
 from assay.errors import Diverged, TimedOut, TrialStopped
 from assay.families import Family, FoldsFamily, Predictor, Prepares, Split, WholeFamily, Wish
 from assay.metrics import all_values
@@ -120,6 +121,8 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     problem = matrices.problem
     config = build(request.family.Config, request.config)
     recipe = request.family.recipe(config)
+    if problem.resolved.options.get("monotone") and isinstance(recipe, Recipe):
+        recipe = replace(recipe, derived=False)  # what is made of a monotone column need not be monotone
     steps = request.family.steps(config)
     train = _all_folds if isinstance(request.family, FoldsFamily) else _fold_by_fold
     fitted, whole = train(matrices, request, config, recipe, steps, started)
@@ -188,8 +191,19 @@ def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
         weight=weight,
         weight_valid=None if problem.weight is None or fold == WHOLE else problem.weight[valid],
         groups=preparation.groups,
+        monotone=_monotone(problem, preparation),
     )
     return Prepared(preparation, split, mean, std)
+
+
+def _monotone(problem: Problem, preparation: Prepares) -> np.ndarray | None:
+    """The wishes of the job for the prepared columns; a raw number is its own column."""
+    wished: Mapping[str, str] = problem.resolved.options.get("monotone") or {}
+    if not wished:
+        return None
+    signs = {"increasing": 1, "decreasing": -1}
+    names = getattr(preparation, "names", ())
+    return np.array([signs[wished[n]] if n in wished else 0 for n in names], np.int64)
 
 
 def _context(request: Request, fold: int, steps: int, deadline: float) -> FitContext:

@@ -10,7 +10,7 @@ from assay.errors import TrialStopped
 from assay.families import Cost, Predictor, Shape, Split, TrialContext, discover
 from assay.multitask.targets import Truth
 from assay.space import Choice, Float
-from search_spaces.multitask._single import Part, Share, Together, single
+from assay.multitask.single import Part, Share, Together, single
 from search_spaces.multitask._training import TASK, TOLD
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from assay.families import Split, Target
 from assay.model.graph import Graph, Scope
+from assay.quantile.levels import QuantileTarget
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,9 @@ class Constant:
 
 
 def prior(target: Target, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """The best constant answer: (k,) class shares, or the mean target."""
+    """The best constant answer: (k,) class shares, the mean target, or its quantiles."""
+    if isinstance(target, QuantileTarget):
+        return np.asarray(np.quantile(np.asarray(y), target.quantiles))
     if target.is_regression:
         return np.array([np.average(y, weights=weight)])
     counts = np.bincount(y, weights=weight, minlength=target.n_classes).astype(np.float64)

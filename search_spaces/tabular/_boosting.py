@@ -15,6 +15,7 @@ from assay.model.trees import Forest, add_forest
 from search_spaces.tabular._answers import Classes
 
 REPORT_EVERY = 10  # rounds
+PREPARING = 0.5  # seconds a fold that deriving columns takes, and that selecting them takes
 NOTABLE = 1e-3  # relative gain that renews patience: a curve that creeps on below it costs more than it brings
 
 
@@ -75,19 +76,23 @@ class Course:
 class BoostedPredictor:
     """raw(x): float64 (n, m), the library's own sums; forest: the same as arrays (made when it is asked for).
 
-    m = 1 for regression and two classes (the logit of the second), one logit per seen class otherwise.
+    m = 1 for regression and two classes (the logit of the second), one logit per seen class otherwise.  shift: float64 (m,),
+    taken off the sums: what weighing the classes in training added.
     """
 
     raw: Callable[[np.ndarray], np.ndarray]
     forest: Callable[[], Forest]
     classes: Classes | None
     best_step: int = 0  # rounds kept
+    shift: np.ndarray | None = None
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         rows = np.ascontiguousarray(x, dtype=np.float32)
         raw = self.raw(rows).reshape(len(rows), -1)
         if self.classes is None:
             return raw
+        if self.shift is not None:
+            raw = raw - self.shift
         if self.classes.n_seen == 2:
             p = 1.0 / (1.0 + np.exp(-np.clip(raw, -80.0, 80.0)))
             return self.classes.spread(np.hstack([1.0 - p, p]))
@@ -99,9 +104,41 @@ class BoostedPredictor:
         out = add_forest(scope, self.forest(), x)
         if self.classes is None:
             return scope.graph(out)
+        if self.shift is not None:
+            out = scope.add("Sub", out, scope.const(self.shift[None].astype(np.float32)))
         if self.classes.n_seen == 2:
             p = scope.add("Sigmoid", out)
             out = scope.add("Concat", scope.add("Sub", scope.const(1.0), p), p, axis=1)
         else:
             out = scope.add("Softmax", out, axis=-1)
         return scope.graph(self.classes.add_spread(scope, out))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassWeights:
+    """How much a row of each seen class counts in training: its share to the power -power, 1 in the mean.  (n_seen,).
+
+    Probabilities learned so belong to other shares of the classes; `shift` brings them back (Elkan: The Foundations of
+    Cost-Sensitive Learning.  IJCAI 2001, theorem 2), so that weighing changes what trees look at and not what they claim.
+    """
+
+    factors: np.ndarray
+
+    @staticmethod
+    def of(kind: str, codes: np.ndarray, n_seen: int) -> ClassWeights | None:
+        """kind: "none", "root" or "balanced"."""
+        power = {"none": 0.0, "root": 0.5, "balanced": 1.0}[kind]
+        shares = np.bincount(codes, minlength=n_seen) / max(1, len(codes))
+        if not power or not (shares > 0).all():
+            return None
+        factors = shares**-power
+        return ClassWeights(factors / (factors @ shares))
+
+    def rows(self, codes: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        own = self.factors[codes]
+        return np.asarray(own if weight is None else own * weight)
+
+    @property
+    def shift(self) -> np.ndarray:
+        logs = np.log(self.factors)
+        return np.asarray(logs[1:] - logs[:1] if len(logs) == 2 else logs)

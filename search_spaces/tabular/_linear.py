@@ -74,6 +74,12 @@ def regression_answer(data: Split, coef: np.ndarray, intercept: float, margin: f
     return _checked(AffinePredictor(Reach.of(data.x, margin), weight, np.array([intercept], dtype=np.float32), None))
 
 
+def affine_answer(data: Split, coef: np.ndarray, intercept: np.ndarray, margin: float = 1.0) -> AffinePredictor:
+    """Several numbers at once.  coef: (d, k); intercept: (k,); margin: see Reach.  Raises Diverged."""
+    weight, bias = np.ascontiguousarray(coef, dtype=np.float32), np.asarray(intercept, dtype=np.float32)
+    return _checked(AffinePredictor(Reach.of(data.x, margin), weight, bias, None))
+
+
 def class_answer(
     data: Split, classes: Classes, coef: np.ndarray, intercept: np.ndarray, margin: float = 1.0
 ) -> AffinePredictor:

@@ -13,9 +13,10 @@ import numpy as np
 from assay.data.prepare import Recipe
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.model.trees import Forest, Tree
+from assay.quantile.levels import QuantileTarget
 from assay.space import Choice, Float, Int, When
 from search_spaces.tabular._answers import Classes, constant_answer
-from search_spaces.tabular._boosting import BoostedPredictor, Course, patience
+from search_spaces.tabular._boosting import PREPARING, BoostedPredictor, ClassWeights, Course, patience
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class CatBoostConfig:
     bagging_temperature: Annotated[float, Float(0.0, 2.0), When("bootstrap", "Bayesian")] = 1.0
     border_count: Annotated[int, Choice(32, 128, 254)] = 128
     categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "ordinal"
+    derived: Annotated[bool, Choice(False, True)] = False
+    select: Annotated[bool, Choice(False, True)] = False
+    class_weight: Annotated[str, Choice("none", "root", "balanced")] = "none"
     n_estimators: int = 2000
 
 
@@ -43,6 +47,8 @@ class CatBoost:
     name: ClassVar[str] = "catboost"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    quantiles: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
     Config: ClassVar[type] = CatBoostConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
@@ -51,7 +57,13 @@ class CatBoost:
     )
 
     def recipe(self, config: CatBoostConfig) -> Recipe:
-        return Recipe(numbers="raw", impute=False, categories=config.categories)
+        return Recipe(
+            numbers="raw",
+            impute=False,
+            categories=config.categories,
+            derived=config.derived,
+            select=config.select,
+        )
 
     def steps(self, config: CatBoostConfig) -> int:
         return config.n_estimators
@@ -65,7 +77,8 @@ class CatBoost:
         per_round = 2e-4 + config.depth * (2.9e-9 * cells + 2e-7 * borders) * (1.0 + 0.3 * (outputs - 1))
         per_round *= 3.0 if config.grow_policy == "Depthwise" else 1.0
         host = 6 * cells + int(rounds) * 2**config.depth * (8 * outputs + 40) + 60_000_000
-        return Cost(float(0.05 + rounds * per_round), int(host))
+        seconds = 0.05 + rounds * per_round + PREPARING * (config.derived + config.select)
+        return Cost(float(seconds), int(host))
 
     def fit(self, config: CatBoostConfig, data: Split, ctx: TrialContext) -> Predictor:
         import catboost
@@ -75,17 +88,30 @@ class CatBoost:
             return constant
         classes = None if data.target.is_regression else Classes.of(data)
         y = data.y if classes is None else classes.codes(data.y)
+        by_class = None if classes is None else ClassWeights.of(config.class_weight, y, classes.n_seen)
         known = np.ones(len(data.y_valid), bool) if classes is None else classes.known(data.y_valid)
         held = None  # rows of a class without training rows cannot guide the stop
         if known.any():
             y_held = data.y_valid[known] if classes is None else classes.codes(data.y_valid[known])
             w_held = None if data.weight_valid is None else data.weight_valid[known]
+            w_held = w_held if by_class is None else by_class.rows(y_held, w_held)
             held = catboost.Pool(data.x_valid[known], y_held, weight=w_held)
         course = Course(ctx, patience(len(y), config.learning_rate))
         loss = "RMSE" if classes is None else "Logloss" if classes.n_seen == 2 else "MultiClass"
-        model = catboost.CatBoost(_settings(config, loss, ctx))
-        train = catboost.Pool(data.x, y, weight=data.weight)
-        model.fit(train, eval_set=held, use_best_model=False, callbacks=[_Callback(course, loss)])
+        if isinstance(data.target, QuantileTarget):
+            levels = data.target.quantiles
+            loss = (
+                f"MultiQuantile:alpha={','.join(map(str, levels))}"
+                if len(levels) > 1
+                else f"Quantile:alpha={levels[0]}"
+            )
+        settings = _settings(config, loss, ctx)
+        if data.monotone is not None:
+            settings |= {"monotone_constraints": data.monotone.tolist(), "grow_policy": "SymmetricTree"}
+        model = catboost.CatBoost(settings)
+        weight = data.weight if by_class is None else by_class.rows(y, data.weight)
+        train = catboost.Pool(data.x, y, weight=weight)
+        model.fit(train, eval_set=held, use_best_model=False, callbacks=[_Callback(course)])
         course.close()
         best = max(1, course.best_round)
 
@@ -94,19 +120,19 @@ class CatBoost:
                 model.predict(x, prediction_type="RawFormulaVal", ntree_end=best, thread_count=ctx.threads)
             )
 
-        return BoostedPredictor(raw, lambda: parse(_exported(model), best), classes, best)
+        shift = None if by_class is None else by_class.shift
+        return BoostedPredictor(raw, lambda: parse(_exported(model), best), classes, best, shift)
 
 
 class _Callback:
     """Hands each round's validation loss to the course; CatBoost stops where it answers False."""
 
-    def __init__(self, course: Course, loss: str) -> None:
+    def __init__(self, course: Course) -> None:
         self.course = course
-        self.loss = loss
 
     def after_iteration(self, info: Any) -> bool:
         watched = info.metrics.get("validation")
-        return self.course.after(None if watched is None else float(watched[self.loss][-1]))
+        return self.course.after(None if watched is None else float(next(iter(watched.values()))[-1]))
 
 
 def _settings(config: CatBoostConfig, loss: str, ctx: TrialContext) -> dict[str, Any]:

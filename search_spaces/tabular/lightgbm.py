@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -11,9 +12,11 @@ from assay.data.prepare import Recipe
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.model.lightgbm import parse
 from assay.model.trees import Forest
+from assay.quantile.levels import QuantileTarget
 from assay.space import Choice, Float, Int
 from search_spaces.tabular._answers import Classes, constant_answer
-from search_spaces.tabular._boosting import BoostedPredictor, Course, patience
+from search_spaces.tabular._boosting import PREPARING, BoostedPredictor, ClassWeights, Course, patience
+from search_spaces.tabular._quantiles import each_quantile
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,9 @@ class LightGBMConfig:
     extra_trees: Annotated[bool, Choice(False, True)] = False
     max_bin: Annotated[int, Choice(63, 255)] = 255
     categories: Annotated[str, Choice("target", "ordinal", "onehot")] = "ordinal"
+    derived: Annotated[bool, Choice(False, True)] = False
+    select: Annotated[bool, Choice(False, True)] = False
+    class_weight: Annotated[str, Choice("none", "root", "balanced")] = "none"
     n_estimators: int = 3000
 
 
@@ -42,6 +48,8 @@ class LightGBM:
     name: ClassVar[str] = "lightgbm"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    quantiles: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
     Config: ClassVar[type] = LightGBMConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
@@ -50,7 +58,13 @@ class LightGBM:
     )
 
     def recipe(self, config: LightGBMConfig) -> Recipe:
-        return Recipe(numbers="raw", impute=False, categories=config.categories)
+        return Recipe(
+            numbers="raw",
+            impute=False,
+            categories=config.categories,
+            derived=config.derived,
+            select=config.select,
+        )
 
     def steps(self, config: LightGBMConfig) -> int:
         return config.n_estimators
@@ -65,44 +79,59 @@ class LightGBM:
         per_tree = 3e-9 * shape.n_rows * columns * np.log2(leaves + 1) + leaves * (1e-5 + 1.6e-8 * bins * columns)
         trees = rounds * outputs
         seconds = 0.02 + trees * (1e-4 + per_tree)
+        seconds += PREPARING * (config.derived + config.select)
         return Cost(float(seconds), int(7 * shape.n_rows * shape.n_features + trees * leaves * 100 + 2e7))
 
     def fit(self, config: LightGBMConfig, data: Split, ctx: TrialContext) -> Predictor:
-        import lightgbm
+        def of(split: Split, share: TrialContext, q: float) -> Predictor:
+            return _fit(config, split, share, {"objective": "quantile", "metric": "quantile", "alpha": q})
 
-        constant = constant_answer(data)
-        if constant is not None:
-            return constant
-        classes = None if data.target.is_regression else Classes.of(data)
-        settings = _settings(config, data, classes, ctx)
-        train = lightgbm.Dataset(
-            data.x, data.y if classes is None else classes.codes(data.y), weight=data.weight, params=settings
-        )
-        booster = lightgbm.Booster(settings, train)
-        known = np.ones(len(data.y_valid), bool) if classes is None else classes.known(data.y_valid)
-        watched = bool(known.any())  # rows of a class without training rows cannot guide the stop
-        if watched:
-            y = data.y_valid[known] if classes is None else classes.codes(data.y_valid[known])
-            w = None if data.weight_valid is None else data.weight_valid[known]
-            held = lightgbm.Dataset(data.x_valid[known], y, weight=w, reference=train, params=settings)
-            booster.add_valid(held, "valid")
-        course = Course(ctx, patience(len(data.y), config.learning_rate))
-        going, best = True, 1
-        while going and course.rounds < max(1, min(config.n_estimators, ctx.max_steps)):
-            booster.update()
-            going = course.after(float(booster.eval_valid()[0][2]) if watched else None)
-            if course.best_round == course.rounds:  # counted in trees: a round that finds no split adds none
-                best = max(1, booster.current_iteration())
-        course.close()
+        if isinstance(data.target, QuantileTarget):
+            return each_quantile(data, ctx, config.n_estimators, of)
+        return _fit(config, data, ctx)
 
-        def raw(x: np.ndarray) -> np.ndarray:
-            return np.asarray(booster.predict(x, raw_score=True, num_iteration=best, num_threads=ctx.threads))
 
-        def forest() -> Forest:
-            n_outputs = 1 if classes is None or classes.n_seen == 2 else classes.n_seen
-            return parse(booster.model_to_string(num_iteration=best), n_outputs)
+def _fit(
+    config: LightGBMConfig, data: Split, ctx: TrialContext, objective: Mapping[str, Any] | None = None
+) -> Predictor:
+    """objective: settings of another loss than the usual one."""
+    import lightgbm
 
-        return BoostedPredictor(raw, forest, classes, course.best_round)
+    constant = constant_answer(data)
+    if constant is not None:
+        return constant
+    classes = None if data.target.is_regression else Classes.of(data)
+    settings = _settings(config, data, classes, ctx) | dict(objective or {})
+    codes = data.y if classes is None else classes.codes(data.y)
+    by_class = None if classes is None else ClassWeights.of(config.class_weight, codes, classes.n_seen)
+    weight = data.weight if by_class is None else by_class.rows(codes, data.weight)
+    train = lightgbm.Dataset(data.x, codes, weight=weight, params=settings)
+    booster = lightgbm.Booster(settings, train)
+    known = np.ones(len(data.y_valid), bool) if classes is None else classes.known(data.y_valid)
+    watched = bool(known.any())  # rows of a class without training rows cannot guide the stop
+    if watched:
+        y = data.y_valid[known] if classes is None else classes.codes(data.y_valid[known])
+        w = None if data.weight_valid is None else data.weight_valid[known]
+        w = w if by_class is None else by_class.rows(y, w)
+        held = lightgbm.Dataset(data.x_valid[known], y, weight=w, reference=train, params=settings)
+        booster.add_valid(held, "valid")
+    course = Course(ctx, patience(len(data.y), config.learning_rate))
+    going, best = True, 1
+    while going and course.rounds < max(1, min(config.n_estimators, ctx.max_steps)):
+        booster.update()
+        going = course.after(float(booster.eval_valid()[0][2]) if watched else None)
+        if course.best_round == course.rounds:  # counted in trees: a round that finds no split adds none
+            best = max(1, booster.current_iteration())
+    course.close()
+
+    def raw(x: np.ndarray) -> np.ndarray:
+        return np.asarray(booster.predict(x, raw_score=True, num_iteration=best, num_threads=ctx.threads))
+
+    def forest() -> Forest:
+        n_outputs = 1 if classes is None or classes.n_seen == 2 else classes.n_seen
+        return parse(booster.model_to_string(num_iteration=best), n_outputs)
+
+    return BoostedPredictor(raw, forest, classes, course.best_round, None if by_class is None else by_class.shift)
 
 
 def _settings(config: LightGBMConfig, data: Split, classes: Classes | None, ctx: TrialContext) -> dict[str, Any]:
@@ -124,6 +153,7 @@ def _settings(config: LightGBMConfig, data: Split, classes: Classes | None, ctx:
         "extra_trees": config.extra_trees,
         "max_bin": config.max_bin,
         "seed": ctx.seed,
+        **({} if data.monotone is None else {"monotone_constraints": data.monotone.tolist()}),
         "deterministic": True,
         "force_row_wise": True,
         "feature_pre_filter": False,

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+import numpy as np
+
 from assay.data.prepare import Recipe
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.quantile.levels import QuantileTarget
 from assay.space import Choice, Float, When
 from search_spaces.tabular._answers import constant_answer
-from search_spaces.tabular._linear import regression_answer, solve, time_for_four
+from search_spaces.tabular._linear import affine_answer, regression_answer, solve, time_for_four
+from search_spaces.tabular._pinball import fit_pinball
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Linear:
     name: ClassVar[str] = "linear"
     tasks: ClassVar[frozenset[str]] = frozenset({"regression"})
     lane: ClassVar[str] = "cpu"
+    quantiles: ClassVar[bool] = True
     Config: ClassVar[type] = LinearConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (
@@ -51,6 +56,10 @@ class Linear:
         if constant is not None:
             return constant
         x = data.x.astype(float)
+        if isinstance(data.target, QuantileTarget):
+            levels = data.target.quantiles
+            coefficients, intercepts = fit_pinball(x, np.asarray(data.y), data.weight, levels, config.ridge_alpha)
+            return affine_answer(data, coefficients, intercepts)
 
         def fitted(iterations: int) -> Any:
             return _model(config, iterations, ctx.seed).fit(x, data.y, sample_weight=data.weight)

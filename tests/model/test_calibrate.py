@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from assay.metrics import METRICS, log_loss
-from assay.model.calibrate import fit_exponents, fit_temperature, fit_threshold
-from assay.model.compose import combine
+from assay.model.calibrate import fit_exponents, fit_factors, fit_temperature, fit_threshold
+from assay.model.compose import combine, decide
 
 
 def sample(n: int, sharpness: float, seed: int = 0, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -85,3 +85,19 @@ def test_members_that_agree_and_few_rows_keep_their_mean() -> None:
     assert fit_exponents(y, predictions, [0.5, 0.5], 1.0, METRICS["log_loss"]) is None
     y, predictions = halves(500, independent=True)
     assert fit_exponents(y, predictions, [0.5, 0.5], 1.0, METRICS["log_loss"]) is None
+
+
+@pytest.mark.parametrize("name", ["balanced_accuracy", "f1_macro"])
+def test_factors_for_rare_classes_help_on_unseen_rows(name: str) -> None:
+    metric = METRICS[name]
+    y, p = sample(3000, 1.0, shift=3.0)
+    factors = fit_factors(y, p, metric)
+    assert factors is not None and factors[0] == min(factors), "the frequent class is held back"
+    fresh_y, fresh = sample(3000, 1.0, seed=1, shift=3.0)
+    assert metric.score(fresh_y, np.eye(3)[decide(fresh, factors)]) > metric.score(fresh_y, fresh) + 0.01
+
+
+def test_no_factors_where_they_say_nothing() -> None:
+    y, p = sample(3000, 1.0, shift=3.0)
+    assert fit_factors(y, p, METRICS["log_loss"]) is None
+    assert fit_factors(y[:100], p[:100], METRICS["f1_macro"]) is None

@@ -49,9 +49,9 @@ class Together:
 class Share:
     """The context of one of several fits in a row: a share of the time, and no reports, whose scores do not compare."""
 
-    def __init__(self, ctx: TrialContext, seconds: float) -> None:
+    def __init__(self, ctx: TrialContext, seconds: float, max_steps: int = 1 << 30) -> None:
         self.device, self.rng, self.seed, self.threads = ctx.device, ctx.rng, ctx.seed, ctx.threads
-        self.max_steps = 1 << 30
+        self.max_steps = max_steps
         self._until = math.inf if math.isinf(seconds) else time.monotonic() + seconds
 
     def report(self, step: int, score: float) -> None:
@@ -69,7 +69,7 @@ def single(data: Split, i: int) -> tuple[Split, float, float]:
     (rows, y), (rows_valid, y_valid) = truth.column(i), truth_valid.column(i)
     mean, deviation = 0.0, 1.0
     if not truth.targets[i].classes:
-        mean, deviation = float(y.mean()), float(y.std()) or 1.0
+        mean, deviation = (float(y.mean()), float(y.std()) or 1.0) if len(y) else (0.0, 1.0)
         y, y_valid = (y - mean) / deviation, (y_valid - mean) / deviation
     split = Split(
         x=_taken(data.x, rows),

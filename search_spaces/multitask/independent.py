@@ -9,9 +9,9 @@ from assay.data.prepare import Recipe
 from assay.errors import TrialStopped
 from assay.families import Cost, Predictor, Shape, Split, TrialContext, discover
 from assay.multitask.recipe import MultiRecipe
+from assay.multitask.single import Part, Share, Together, single
 from assay.multitask.targets import Truth
 from assay.space import Choice, Float, Int, When
-from assay.multitask.single import Part, Share, Together, single
 from search_spaces.multitask._training import TASK, TOLD
 
 

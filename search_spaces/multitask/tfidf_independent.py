@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 from assay.data.texts import TextRecipe
 from assay.errors import TrialStopped
 from assay.families import Cost, Predictor, Shape, Split, TrialContext, discover
+from assay.multitask.single import Part, Share, Together, single
 from assay.multitask.targets import Truth
 from assay.space import Choice, Float
-from assay.multitask.single import Part, Share, Together, single
 from search_spaces.multitask._training import TASK, TOLD
 
 

@@ -28,7 +28,7 @@ def about_parts(features: Table, train: np.ndarray, test: np.ndarray) -> list[Da
         column = features.columns[name]
         if isinstance(column, Words):
             apart = _variation(column.codes[train] + 1, column.codes[test] + 1, len(names))
-        elif column.ndim == 1:
+        elif isinstance(column, np.ndarray) and column.ndim == 1:
             apart = _kolmogorov(column[train], column[test], len(names))
         else:
             continue

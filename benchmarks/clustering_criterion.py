@@ -1,4 +1,4 @@
-"""Fit `clustering_quality` again: python -m benchmarks.clustering_criterion OUT.json [SHAPES_PER_KIND].
+"""Fit `clustering_quality` again: python -m benchmarks.clustering_criterion OUT.json [ROUNDS].
 
 Every family's partitions of generated shapes, with their true adjusted Rand index, train boosted trees over the criteria of
 `assay.clustering.evidence`.  Prints how far the pick stays behind the best partition on shapes left out of the fit, and
@@ -22,20 +22,24 @@ from assay.clustering.judge import Judge
 from assay.families import for_task
 from assay.testing.context import ToyContext
 from benchmarks.clustering_shapes import SHAPES
+from benchmarks.clustering_tables import TABLES
 
 NUMBERS = (2, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 29)
 TRIED = (
-    ("kmeans", {}), ("gaussian_mixture", {}), ("gaussian_mixture", {"covariance": "diag"}), ("agglomerative", {}),
+    ("kmeans", {}), ("gaussian_mixture", {}), ("gaussian_mixture", {"covariance": "tied"}), ("agglomerative", {}),
     ("agglomerative", {"linkage": "average"}), ("agglomerative", {"linkage": "single"}), ("spectral", {}), ("dbscan", {}),
-    ("hdbscan", {}), ("hdbscan", {"noise": "nearest"}), ("hdbscan", {"min_samples": 10, "noise": "nearest"}),
+    ("hdbscan", {}), ("hdbscan", {"min_samples": 10, "noise": "nearest"}),
 )  # fmt: skip
-GROUPS = 8
+SHAPES_EVERY = 3  # rounds, for a kind of shape; kinds of tables are drawn in every round
+MOST_ROWS = (220, 420)  # of a drawn set, at random within
+GROUPS = 6
 SHARED: dict[str, Any] = {
     "learning_rate": 0.07, "min_child_samples": 25, "colsample_bytree": 0.5, "subsample": 0.7, "subsample_freq": 1,
-    "reg_lambda": 5.0, "random_state": 0, "n_jobs": 1, "verbose": -1, "n_estimators": 160,
+    "reg_lambda": 5.0, "random_state": 0, "n_jobs": 1, "verbose": -1, "n_estimators": 200,
 }  # fmt: skip
+LEAVES = 8
 GROWING = {f for f in FEATURES if f.startswith(("silhouette", "density_silhouette", "agree"))} | {
-    "purity", "modularity", "gauss_gap", "gap_break",
+    "purity", "modularity", "gauss_gap", "gap_break", "silhouette_gap", "density_gap", "variance_gap", "likelihood_gap",
 }  # fmt: skip
 
 
@@ -57,9 +61,10 @@ class Collect(Scan):
         yield from ((k, []) for k in NUMBERS if k <= n // 4)
 
 
-def partitions(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Criteria (p, features) and true index (p,) of all different partitions of a shape."""
-    z = ((x - x.mean(0)) / np.sqrt(((x - x.mean(0)) ** 2).mean())).astype(np.float32)
+def partitions(x: np.ndarray, y: np.ndarray, standard: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Criteria (p, features) and true index (p,) of all different partitions of a set, its columns brought to one size or not."""
+    spread = x.std(0) if standard else np.sqrt(((x - x.mean(0)) ** 2).mean())
+    z = ((x - x.mean(0)) / spread).astype(np.float32)
     judge, families = Judge.of(z), for_task("clustering")
     seen: dict[bytes, np.ndarray] = {}
     for name, changes in TRIED:
@@ -79,8 +84,9 @@ def fitted(data: list[tuple[np.ndarray, np.ndarray]]) -> list[Any]:
 
     x, y = np.concatenate([d[0] for d in data]), np.concatenate([d[1] for d in data])
     weight = np.concatenate([np.full(len(d[1]), 1.0 / len(d[1])) for d in data])
-    signs = [1 if f in GROWING and f != "silhouette_worst" else -1 if f == "noise" else 0 for f in FEATURES]
-    kinds: tuple[dict[str, Any], ...] = ({"num_leaves": 5, "monotone_constraints": signs}, {"num_leaves": 4})
+    free = ("silhouette_worst", "agree_stable")
+    signs = [1 if f in GROWING and f not in free else -1 if f == "noise" else 0 for f in FEATURES]
+    kinds: tuple[dict[str, Any], ...] = ({"num_leaves": LEAVES, "monotone_constraints": signs}, {"num_leaves": LEAVES})
     return [LGBMRegressor(**SHARED, **kind).fit(x, y, sample_weight=weight / weight.mean()) for kind in kinds]
 
 
@@ -120,16 +126,30 @@ def plain(model: Any, share: float) -> list[dict[str, Any]]:
     return trees
 
 
-def main(out: str, repeats: int = 1) -> None:
+def drawn(rounds: int) -> Iterator[tuple[int, str, np.ndarray, np.ndarray, bool]]:
+    """Number and name of the kind, rows, truth, and whether columns are brought to one size."""
+    for r in range(rounds):
+        for i, (name, shape) in enumerate({**SHAPES, **TABLES}.items()):
+            if name in SHAPES and r % SHAPES_EVERY:
+                continue
+            rng = np.random.default_rng([r, i])
+            x, y = shape(rng)
+            most = int(rng.integers(*MOST_ROWS))
+            if len(x) > most:
+                rows = rng.choice(len(x), most, replace=False)
+                x, y = x[rows], y[rows]
+            alike = x.std(0).max() <= 10 * x.std(0).min()
+            yield i, name, x, y, not alike or r % 2 == 1
+
+
+def main(out: str, rounds: int = 4) -> None:
     data, kinds = [], []
-    for repeat in range(repeats):
-        for i, (name, shape) in enumerate(SHAPES.items()):
-            x, y = shape(np.random.default_rng([repeat, i]))
-            data.append(partitions(x, y))
-            kinds.append(i)
-            print(f"{name}: {len(data[-1][1])} partitions, best {data[-1][1].max():.3f}", flush=True)
+    for i, name, x, y, standard in drawn(rounds):
+        data.append(partitions(x, y, standard))
+        kinds.append(i)
+        print(f"{name}: {len(data[-1][1])} partitions, best {data[-1][1].max():.3f}", flush=True)
     lost = regrets(data, np.array(kinds))
-    print(f"behind the best partition on unseen kinds of shapes: mean {lost.mean():.3f}, median {np.median(lost):.3f}")
+    print(f"behind the best partition on unseen kinds of sets: mean {lost.mean():.3f}, median {np.median(lost):.3f}")
     trees = [t for model in fitted(data) for t in plain(model, 0.5)]
     Path(out).write_text(json.dumps({"features": list(FEATURES), "trees": trees}, separators=(",", ":")))
 

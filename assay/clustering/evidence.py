@@ -15,11 +15,13 @@ import numpy as np
 
 NEIGHBOURS = 10  # of a row whose clusters are compared with its own
 CORE = 5  # the distance to this neighbour tells how dense it is around a row
+PANEL_NUMBERS = (2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 29)  # of clusters the panel is asked for
 MOST_COMPONENTS = 12  # of a panel mixture with full covariances
 FEATURES = (
     "silhouette", "silhouette_worst", "density_silhouette", "density_silhouette_worst", "purity", "purity_worst",
     "modularity", "gauss_gap", "gap_break", "davies_bouldin", "agree_kmeans", "agree_ward", "agree_mixture", "agree_density",
     "agree_spectral", "agree_most", "agree_second", "log_k", "noise", "smallest", "balance", "explained",
+    "silhouette_gap", "density_gap", "variance_gap", "likelihood_gap", "agree_likely", "agree_stable", "log_d", "log_m",
 )  # fmt: skip
 
 
@@ -69,6 +71,14 @@ class Evidence:
             "smallest": float(share.min() * k),
             "balance": float(-(share * np.log(share)).sum() / np.log(k)) if k > 1 else 0.0,
             "explained": _explained(self.x[member], at[member], k),
+            "silhouette_gap": plain - self._panel_best["silhouette"],
+            "density_gap": dense_plain - self._panel_best["density"],
+            "variance_gap": _variance_ratio(self.x[member], at[member], k) - self._panel_best["variance"],
+            "likelihood_gap": self._likely(at, k) - self._panel_best["likelihood"],
+            "agree_likely": adjusted_rand(at, self._panel_best["likely"]),
+            "agree_stable": self._stable(k),
+            "log_d": float(np.log(self.x.shape[1])),
+            "log_m": float(np.log(m)),
         }
 
     # -- made once
@@ -208,25 +218,108 @@ class Evidence:
         parameters = k * (d + d * (d + 1) / 2 + 1)
         return float((total - 0.5 * parameters * np.log(n)) / n / d)
 
-    def _break(self, at: np.ndarray, k: int) -> float:
-        """How much sparser it is between clusters than inside the sparser one, over the closest pair of each cluster.
+    @cached_property
+    def _panel_best(self) -> dict[str, Any]:
+        """The best silhouettes, variance ratio and likelihood that the panel reaches with any number of clusters, and the
+        partition of the best likelihood."""
+        whole = np.zeros(len(self.x), np.int64)
+        best: dict[str, Any] = {
+            "silhouette": -1.0,
+            "density": -1.0,
+            "variance": -np.inf,
+            "likelihood": self._likely(whole, 1),
+        }
+        best["likely"] = whole
+        for k in PANEL_NUMBERS:
+            if k * 5 > len(self.x):
+                break
+            for name in ("kmeans", "mixture", "ward", "density"):
+                other = self._panel(name, k)
+                if other is None:
+                    continue
+                names, at = np.unique(other, return_inverse=True)
+                if len(names) < 2:
+                    continue
+                best["silhouette"] = max(best["silhouette"], _silhouette(self.distances, at, len(names))[0])
+                best["density"] = max(best["density"], _silhouette(self.reach, at, len(names))[0])
+                best["variance"] = max(best["variance"], _variance_ratio(self.x, at, len(names)))
+                likely = self._likely(at, len(names))
+                if likely > best["likelihood"]:
+                    best["likelihood"], best["likely"] = likely, at
+        return best
 
-        Logarithm of (least reach out of a cluster) / (reach that holds nine tenths of the cluster together).
+    def _stable(self, k: int) -> float:
+        """Agreement of k-means on two halves of the sample, each put to all rows.
+
+        Tibshirani, Walther, "Cluster Validation by Prediction Strength", JCGS 2005, with the adjusted Rand index.
         """
+        from sklearn.cluster import KMeans
+
+        key = ("stable", k)
+        if key not in self._panels:
+            order = np.random.default_rng(self.seed).permutation(len(self.x))
+            halves = order[::2], order[1::2]
+            if len(halves[1]) < 2 * k:
+                self._panels[key] = 0.0
+            else:
+                first, second = (
+                    KMeans(k, n_init=2, max_iter=60, random_state=self.seed).fit(self.x[half]).predict(self.x)
+                    for half in halves
+                )
+                self._panels[key] = adjusted_rand(first, second)
+        return float(self._panels[key])
+
+    def _likely(self, at: np.ndarray, k: int) -> float:
+        """As `_gauss`, with the covariances that suit best: of one size, of columns, of a cluster, or shared."""
+        n, d = self.x.shape
+        member = at >= 0
+        x, own = self.x[member], at[member]
+        count = np.bincount(own, minlength=k).astype(np.float64)
+        hot = np.zeros((len(own), k))
+        hot[np.arange(len(own)), own] = 1.0
+        mean = (hot.T @ x) / np.maximum(count, 1)[:, None]
+        apart = x - mean[own]
+        least = 1e-3 * self._variance / max(1, k) ** (2 / d)
+        columns = (hot.T @ apart**2) / np.maximum(count, 1)[:, None]  # (k, d)
+        columns = (count[:, None] * columns + 2 * columns.mean(1, keepdims=True)) / (count + 2)[:, None] + least
+        entropy = float((count * np.log(np.maximum(count, 1) / n)).sum())
+        total = float(count.sum())
+        spread = apart.T @ apart / max(1.0, total) + least * np.eye(d)
+        sphere = columns.mean(1)
+        found = [
+            (-0.5 * total * d * np.log((count * sphere).sum() / max(1.0, total)), 1),
+            (-0.5 * float((count * d * np.log(sphere)).sum()), k),
+            (-0.5 * float((count * np.log(columns).sum(1)).sum()), k * d),
+            (-0.5 * total * float(np.linalg.slogdet(spread)[1]), d * (d + 1) / 2),
+        ]
+        loose = n - total
+        outside = loose * (np.log(max(loose, 1) / n) - 0.5 * d * np.log(4 * self._variance)) if loose else 0.0
+        means = k * (d + 1)
+        scores = [v - 0.5 * (p + means) * np.log(n) for v, p in found]
+        best = (max(scores) + entropy + outside - 0.5 * d * n) / n / d
+        return float(max(best, self._gauss(at, k)))
+
+    @cached_property
+    def _variance(self) -> float:
+        return float(self.x.var(0).mean()) + 1e-12
+
+    def _break(self, at: np.ndarray, k: int) -> float:
+        """How much sparser it is between clusters than inside, over the closest pair of each cluster.
+
+        Logarithm of (least reach out of a cluster) / (reach that holds the cluster together).  Reach is an ultrametric:
+        the largest from any row of a cluster to another of it is that of the whole cluster.
+        """
+        member = at >= 0
+        other = (at[:, None] != at[None]) & member[None]
+        out = np.where(other, self.reach, np.float32(np.inf)).min(1)
         found = []
         for c in range(k):
-            own = at == c
-            if own.sum() < 2 or own.all():
+            own = np.flatnonzero(at == c)
+            if len(own) < 2 or len(own) == len(at):
                 continue
-            inside = self.reach[np.ix_(own, own)]
-            holds = (
-                np.quantile(inside.max(1), 0.5)
-                if own.sum() < 400
-                else np.quantile(inside[:: max(1, own.sum() // 400)].max(1), 0.5)
-            )
-            out = self.reach[np.ix_(own, ~own & (at >= 0))]
-            if out.size:
-                found.append(np.log(max(float(np.quantile(out.min(1), 0.5)), 1e-9) / max(float(holds), 1e-9)))
+            holds, leaves = float(self.reach[own[0], own].max()), float(np.median(out[own]))
+            if np.isfinite(leaves):
+                found.append(np.log(max(leaves, 1e-9) / max(holds, 1e-9)))
         return float(np.clip(np.mean(found), -3, 3)) if found else 0.0
 
 
@@ -307,7 +400,7 @@ def _silhouette(distances: np.ndarray, at: np.ndarray, k: int) -> tuple[float, f
     hot = np.zeros((len(at), k), np.float32)
     hot[np.flatnonzero(member), at[member]] = 1
     count = hot.sum(0)
-    sums = distances[member] @ hot  # (members, k)
+    sums = (distances @ hot)[member]  # (members, k)
     own = at[member]
     rows = np.arange(len(own))
     inside = sums[rows, own] / np.maximum(count[own] - 1, 1)
@@ -317,6 +410,12 @@ def _silhouette(distances: np.ndarray, at: np.ndarray, k: int) -> tuple[float, f
     value = np.where(count[own] > 1, (outside - inside) / np.maximum(np.maximum(inside, outside), 1e-12), 0.0)
     per = np.bincount(own, value, minlength=k) / np.maximum(count, 1)
     return float(value.mean()), float(per.min())
+
+
+def _variance_ratio(x: np.ndarray, at: np.ndarray, k: int) -> float:
+    """Logarithm of the index of Caliński, Harabasz (1974)."""
+    share = min(_explained(x, at, k), 1 - 1e-9)
+    return float(np.log(max(share, 1e-6) / (1 - share) * max(1, len(x) - k) / max(1, k - 1)))
 
 
 def _explained(x: np.ndarray, at: np.ndarray, k: int) -> float:

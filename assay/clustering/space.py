@@ -16,6 +16,7 @@ from assay.model.graph import Graph, Scope
 
 SVD_ROWS = 20_000  # rows the principal components are learned from
 MAX_LEVELS = 30  # of a category that get a column each
+MANY_COLUMNS, ALIKE = 16, 0.75  # from so many columns on, this share of like size will do
 
 
 @dataclass(frozen=True)
@@ -93,15 +94,21 @@ class Placed:
 
 
 def comparable(table: Table) -> bool:
-    """Numbers alone, of like size: their own scale may mean something (coordinates, lengths in one unit)."""
+    """Numbers alone, of like size: their own scale may mean something (coordinates, lengths in one unit).
+
+    Of many columns a quarter may hardly vary, as pixels at the edge do.
+    """
     deviations = []
     for name in table.names:
         values: Any = table.columns[name]
         if not isinstance(values, np.ndarray):
             return False
         deviations.append(float(np.nanstd(table.numbers(name))))
-    known = [d for d in deviations if np.isfinite(d) and d > 0]
-    return bool(known) and max(known) <= 10 * min(known)
+    known = np.array([d for d in deviations if np.isfinite(d) and d > 0])
+    if not len(known):
+        return False
+    alike = float((known >= known.max() / 10).mean())
+    return alike == 1.0 or (len(known) >= MANY_COLUMNS and alike >= ALIKE)
 
 
 def _fixed_signs(axes: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from assay.data.table import Words
 
 CELLS = 24_000_000  # of the encoded texts of a job, all columns together: 96 MB
 CHAR_CELLS = 3_000_000  # of characters: each makes several n-grams, which long texts need less
-MOST_CHARS, MOST_WORDS, MOST_PIECES, MOST_ENCODER = 1024, 1024, 128, 64
+MOST_CHARS, MOST_WORDS, MOST_PIECES, MOST_ENCODER = 1024, 2048, 128, 64
 SAMPLE = 4_000  # texts whose length is looked at
 LEARNED_FROM = 20_000  # texts that subwords are learned from
 WORD_TYPES = 8_000  # different words that subwords are learned from, the frequent ones

@@ -21,6 +21,10 @@ class TextClassification(Classification):
     about = "predict one of two or more classes for every text, with probabilities"
     kinds: tuple[str, ...] = ("binary", "multiclass")
 
+    def default_metric(self, kind: str) -> str:
+        """Log-loss for two classes, too: texts are mostly answered by label, and honest probabilities give the best ones."""
+        return "log_loss"
+
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         texts, why = as_texts(spec, profile)
         folded, said = with_folds(spec, profile.n_rows)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from assay.testing.toy_text import toy_texts
+from assay.nn.weights import VARIABLE
+from assay.testing.toy_text import tiny_encoder, toy_texts
 from tests.e2e.service import Service, processes
 
 TASK = {"type": "text_classification", "target": "mood"}
@@ -20,7 +21,7 @@ TASK = {"type": "text_classification", "target": "mood"}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with processes(tmp_path_factory.mktemp("text")) as running:
+    with processes(tmp_path_factory.mktemp("text"), {VARIABLE: str(tiny_encoder())}) as running:
         yield running
 
 
@@ -90,3 +91,31 @@ def test_explaining_shows_where_the_model_attends(service: Service, dataset: str
     tokens = told["attention"]["review"]
     assert "".join(t["token"].removeprefix("##") for t in tokens) == "alovelyroom"
     assert sum(t["weight"] for t in tokens) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_an_encoder_from_a_folder_is_tuned_and_served(service: Service, dataset: str) -> None:
+    tuned = job(service, dataset, "pretrained_encoder", 1)
+    assert tuned["status"] == "succeeded", tuned["error"]
+    rows = {"rows": [{"review": "a lovely room"}]}
+    answer = service.client.call("POST", f"/v1/models/{tuned['best']['model_id']}/predict", rows)
+    assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_two_columns_in_any_script_with_doubles_and_a_very_long_text_predict_numbers(service: Service) -> None:
+    good, bad = ["很好", "رائع جدا", "😀😀", "wunderbar"], ["讨厌", "سيئ للغاية", "😡", "furchtbar"]
+    rows = [[(good if i % 2 else bad)[i // 2 % 4], f"no {i % 3}", 4 + i % 2] for i in range(80)]  # most are doubles
+    rows[7][1], rows[8][1] = "long " * 40_000, ""
+    path = service.folder / "numbers.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["title", "body", "stars"], *rows])
+    data = service.client.upload(path)["id"]
+    made = service.submit(
+        data, {"type": "text_regression", "target": "stars"}, 60,
+        search={"families": ["tfidf_linear"]}, limits={"trials": 1}, validation={"folds": 2},
+    )  # fmt: skip
+    ended = service.wait(made["id"], 90)
+    assert ended["status"] == "succeeded", ended["error"]
+    asked = {"rows": [{"title": "رائع جدا", "body": "no 1"}, {"title": "😡", "body": None}, {"title": "x" * 300_000}]}
+    found = service.client.call("POST", f"/v1/models/{ended['best']['model_id']}/predict", asked)["predictions"]
+    assert found[0]["value"] > found[1]["value"] + 0.3
+    assert 3.9 <= found[2]["value"] <= 5.1

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from assay.clustering.assign import Assigner
-from assay.clustering.evidence import FEATURES, adjusted_rand, vector
+from assay.clustering.criteria import adjusted_rand
+from assay.clustering.evidence import FEATURES, vector
 from assay.clustering.family import Scan
 from assay.clustering.judge import Judge
 from assay.families import for_task

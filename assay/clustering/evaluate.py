@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from assay.clustering.assign import Assigner
-from assay.clustering.evidence import adjusted_rand
+from assay.clustering.criteria import adjusted_rand
 from assay.clustering.family import ClusterFamily, ClusterSplit
 from assay.clustering.judge import Judge
 from assay.clustering.space import Place, comparable

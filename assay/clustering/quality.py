@@ -2,8 +2,8 @@
 
 No single criterion picks well over all shapes: compactness splits rings, density joins what overlaps, likelihood wants normal
 clusters.  So their combination is learned: gradient-boosted trees over the numbers of `assay.clustering.evidence`, fitted
-to the true index of thousands of partitions of generated shapes (`benchmarks/clustering_shapes.py`).  Nothing of a job's
-data is learned from, and no truth column is read.
+to the true index of thousands of partitions of generated sets (`benchmarks/clustering_shapes.py`, `clustering_tables.py`).
+Nothing of a job's data is learned from, and no truth column is read.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import numpy as np
 
 from assay.clustering.evidence import FEATURES, vector
 
+NOISE_COST = 1.0  # for the share of rows in no cluster, which make every criterion over the others look better
+
 
 def estimate(found: Mapping[str, float]) -> float:
     """Higher is better; about 1 where every criterion agrees.  found: from `Evidence.of`."""
     x = np.nan_to_num(vector(found), nan=0.0, posinf=10.0, neginf=-10.0)
-    return float(sum(_leaf(tree, x) for tree in _trees()))
+    return float(sum(_leaf(tree, x) for tree in _trees())) - NOISE_COST * found["noise"]
 
 
 @cache

@@ -47,7 +47,8 @@ class AgglomerativeFamily(ClusterFamily):
         from scipy.cluster.hierarchy import fcluster, linkage
         from scipy.spatial.distance import pdist
 
-        from assay.clustering.evidence import Evidence, cut_by_size, nearest_member
+        from assay.clustering.criteria import cut_by_size, nearest_member
+        from assay.clustering.evidence import Evidence
 
         part = drawn(x, ctx, ROWS)
         if config.linkage == "single":

@@ -47,7 +47,7 @@ class SpectralFamily(ClusterFamily):
         from scipy.spatial.distance import cdist
         from sklearn.cluster import KMeans
 
-        from assay.clustering.evidence import embedding
+        from assay.clustering.criteria import embedding
 
         part = drawn(x, ctx, ROWS)
         distances = cdist(part, part).astype(np.float32)

@@ -16,7 +16,10 @@ from assay.clustering.quality import estimate
 from assay.clustering.space import Place, comparable
 from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
-from assay.families import Target
+from assay.families import Target, for_task
+from assay.search.strategies._portfolio import starts
+from assay.search.strategies._portfolio import table as portfolio
+from assay.space import Space
 from assay.spec import JobSpec, resolve
 from assay.testing.families import run_graph
 from assay.testing.tasks import facts_of
@@ -56,6 +59,59 @@ def test_the_estimate_prefers_moons_to_halves() -> None:
     halves = (x[:, 0] > np.median(x[:, 0])).astype(np.int64)
     assert estimate(evidence.of(y)) > estimate(evidence.of(halves))
     assert np.isfinite(vector(evidence.of(np.where(np.arange(len(y)) % 9 == 0, -1, y)))).all()
+
+
+def blobs(k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """k round clusters of 60 rows, 6 deviations apart on a grid."""
+    y = np.repeat(np.arange(k), 60)
+    centre = np.column_stack([np.arange(k) % 3, np.arange(k) // 3]) * 6.0
+    return centre[y] + np.random.default_rng(seed).normal(size=(60 * k, 2)), y
+
+
+@pytest.mark.parametrize("k", [2, 3, 5, 8])
+def test_the_estimate_knows_how_many_round_clusters_there_are(k: int) -> None:
+    x, y = blobs(k)
+    evidence = Evidence(x)
+    truth = estimate(evidence.of(y))
+    halved = np.where((y == 0) & (x[:, 0] > np.median(x[y == 0, 0])), k, y)
+    assert truth > estimate(evidence.of(halved)), "a cluster cut in two"
+    if k > 2:
+        assert truth > estimate(evidence.of(np.where(y == k - 1, 0, y))), "two clusters in one"
+
+
+def test_rows_called_noise_that_are_none_cost() -> None:
+    x, y = blobs(3)
+    centre = np.stack([x[y == c].mean(0) for c in range(3)])
+    far = np.linalg.norm(x - centre[y], axis=1)
+    evidence = Evidence(x)
+    assert estimate(evidence.of(np.where(far > np.quantile(far, 0.95), -1, y))) < estimate(evidence.of(y))
+
+
+def test_reach_is_the_same_across_a_cluster_from_any_of_its_rows() -> None:
+    x, y = blobs(3)
+    reach = Evidence(x).reach
+    for c in range(3):
+        own = np.flatnonzero(y == c)
+        np.testing.assert_allclose(reach[np.ix_(own, own)].max(1), reach[own[0], own].max(), rtol=1e-6)
+
+
+def test_many_columns_of_one_kind_are_comparable_though_some_hardly_vary() -> None:
+    def made(deviations: list[float]) -> Table:
+        rng = np.random.default_rng(0)
+        names = [f"p{i}" for i in range(len(deviations))]
+        columns = {n: rng.normal(size=50) * d for n, d in zip(names, deviations, strict=True)}
+        return Table(columns, dict.fromkeys(names, ColumnType.NUMBER))
+
+    assert comparable(made([1.0] * 16 + [0.01] * 4))
+    assert not comparable(made([1.0, 1.0, 0.01]))
+    assert not comparable(made([1.0] * 8 + [0.01] * 12))
+
+
+def test_every_start_of_the_portfolio_fits_a_family() -> None:
+    families = for_task("clustering")
+    spaces = {name: Space.of(family.Config) for name, family in families.items()}
+    assert len(starts(spaces)) == sum(entry.family in spaces for entry in portfolio())
+    assert {p.family for p in starts(spaces)} == set(families)
 
 
 def test_mixed_tables_have_a_space_and_only_like_numbers_keep_their_scale() -> None:

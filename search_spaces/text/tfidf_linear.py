@@ -38,6 +38,7 @@ class TfidfLinear:
     name: ClassVar[str] = "tfidf_linear"
     tasks: ClassVar[frozenset[str]] = frozenset({"text_classification", "text_regression"})
     lane: ClassVar[str] = "cpu"
+    fits_whole: ClassVar[bool] = True
     Config: ClassVar[type] = TfidfLinearConfig
     reference: ClassVar[str] = (
         "Wang, Manning: Baselines and Bigrams: Simple, Good Sentiment and Topic Classification. ACL 2012; solver: "

@@ -161,9 +161,7 @@ class Evidence:
         return None if found is None else np.asarray(found)
 
     def _by_kmeans(self, k: int) -> np.ndarray:
-        from sklearn.cluster import KMeans
-
-        return np.asarray(KMeans(k, n_init=2, max_iter=100, random_state=self.seed).fit_predict(self.x))
+        return np.asarray(_kmeans(self.x, k, self.seed).labels_)
 
     def _by_ward(self, k: int) -> np.ndarray:
         from scipy.cluster.hierarchy import fcluster
@@ -183,13 +181,11 @@ class Evidence:
             return np.asarray(fitted.fit_predict(self.x))
 
     def _by_spectral(self, k: int) -> np.ndarray | None:
-        from sklearn.cluster import KMeans
-
         if k > self.spectrum.shape[1]:
             return None
         rows = self.spectrum[:, :k]
         rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        return np.asarray(KMeans(k, n_init=2, max_iter=100, random_state=self.seed).fit_predict(rows))
+        return np.asarray(_kmeans(rows, k, self.seed).labels_)
 
     def _by_density(self, k: int) -> np.ndarray | None:
         """The level of the density tree with k clusters of fair size, the rest given to the nearest of them."""
@@ -264,8 +260,6 @@ class Evidence:
 
         Tibshirani, Walther, "Cluster Validation by Prediction Strength", JCGS 2005, with the adjusted Rand index.
         """
-        from sklearn.cluster import KMeans
-
         key = ("stable", k)
         if key not in self._panels:
             order = np.random.default_rng(self.seed).permutation(len(self.x))
@@ -273,10 +267,7 @@ class Evidence:
             if len(halves[1]) < 2 * k:
                 self._panels[key] = 0.0
             else:
-                first, second = (
-                    KMeans(k, n_init=2, max_iter=60, random_state=self.seed).fit(self.x[half]).predict(self.x)
-                    for half in halves
-                )
+                first, second = (_kmeans(self.x[half], k, self.seed).predict(self.x) for half in halves)
                 self._panels[key] = adjusted_rand(first, second)
         return float(self._panels[key])
 
@@ -332,6 +323,16 @@ class Evidence:
             if np.isfinite(leaves):
                 found.append(np.log(max(leaves, 1e-9) / max(holds, 1e-9)))
         return float(np.clip(np.mean(found), -3, 3)) if found else 0.0
+
+
+def _kmeans(x: np.ndarray, k: int, seed: int) -> Any:
+    import warnings
+
+    from sklearn.cluster import KMeans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fewer different rows than clusters: some stay empty
+        return KMeans(k, n_init=2, max_iter=100, random_state=seed).fit(x)
 
 
 def vector(found: Mapping[str, float]) -> np.ndarray:

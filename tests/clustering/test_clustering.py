@@ -177,3 +177,8 @@ def test_answers_as_csv() -> None:
     csv.writer(out).writerows(csv_lines(model.run(table), model.manifest))
     lines = out.getvalue().splitlines()
     assert lines[0] == "prediction,distance" and len(lines) == len(table) + 1
+
+
+def test_few_different_rows_among_many_equal_ones_are_judged() -> None:
+    x = np.repeat(np.array([[0.0, 0.0], [1.0, 0.0], [5.0, 5.0]]), 20, axis=0)
+    assert np.isfinite(estimate(Evidence(x).of(np.repeat([0, 0, 1], 20))))

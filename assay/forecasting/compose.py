@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.model.compose import attention
 from assay.model.graph import Graph, Port, Scope, dedupe, encode
 
 SERIES, WINDOW = "series", "window"
 VALUE, QUANTILES = "value", "quantiles"
+ATTENTION = "attention_steps"  # float32 [N, width], sums to 1: only of models with a member that attends
 
 
 def forecast_graph(
@@ -41,8 +43,8 @@ def forecast_graph(
     quantiles = scope.add("Add", scope.add("Unsqueeze", point, scope.const([2])), wide)
     if nonnegative:
         quantiles = scope.add("Relu", quantiles)
-    names = {point: VALUE, quantiles: QUANTILES}
-    return dedupe(scope.graph(quantiles).renamed(names), keep=[VALUE, QUANTILES])
+    names = {point: VALUE, quantiles: QUANTILES, **{value: name for name, value in attention(scope).items()}}
+    return dedupe(scope.graph(quantiles).renamed(names), keep=names.values())
 
 
 def emit_scale(scope: Scope, window: str, season: int, width: int) -> str:
@@ -59,6 +61,9 @@ def emit_scale(scope: Scope, window: str, season: int, width: int) -> str:
 
 
 def encoded(graph: Graph, width: int, horizon: int, levels: int, about: dict[str, str]) -> bytes:
+    """The bytes of the graph; it answers where its members attend, too, if any does."""
     inputs = [Port(SERIES, "int64", [None]), Port(WINDOW, "float32", [None, width])]
     outputs = [Port(VALUE, "float32", [None, horizon]), Port(QUANTILES, "float32", [None, horizon, levels])]
+    if ATTENTION in {o for node in graph.nodes for o in node.outputs}:
+        outputs.append(Port(ATTENTION, "float32", [None, width]))
     return encode(graph, inputs, outputs, about)

@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
-from assay.forecasting.compose import encoded, forecast_graph
+from assay.forecasting.compose import ATTENTION, QUANTILES, VALUE, encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
 from assay.forecasting.panel import window
 from assay.forecasting.problem import ForecastProblem
@@ -29,8 +29,9 @@ from assay.model.ensemble import bagged_weights
 from assay.model.manifest import Manifest, Member
 
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
-NEAR = 0.15  # families whose best is this close to the best of all share the even part of the weights
-EVEN = 400  # values of backtests at which the even part is one half: few say little of which family is best
+NEAR = 2.0  # families whose error is at most so much more of the best one's share the even part of the weights
+EVEN = 60  # values of backtests at which the even part is one half: few say little of which family is best
+POWER = 3  # of the errors that the even part is shared by: half the error has eight times the weight
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def deliver(
 
 
 def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], until: float) -> np.ndarray:
-    """Weights that sum to 1: greedy on the backtests, mixed with even weights of the families that come close.
+    """Weights that sum to 1: greedy on the backtests, mixed with weights of all families by how close they come.
 
     A handful of backtest windows cannot tell good families apart; the mean of several good ones is hard to beat
     (Petropoulos, Svetunkov: A simple combination of univariate models, International Journal of Forecasting 36, 2020).
@@ -90,7 +91,7 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     top = max(float(scores[i]) for i in best.values())
     near = [i for i in best.values() if scores[i] >= top - NEAR * abs(top)]
     even = np.zeros(len(found))
-    even[near] = 1.0 / (1e-9 + np.abs(scores[near])) ** 2
+    even[near] = (abs(top) + 1e-9) ** POWER / (1e-9 + np.abs(scores[near])) ** POWER
     share = EVEN / (EVEN + actual.y.size)
     mixed = (1 - share) * greedy + share * even / even.sum()
     mixed[mixed < 0.02] = 0.0
@@ -148,7 +149,7 @@ def _composed(
     onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about)
     x = problem.gate_inputs
     try:
-        value, _ = _session(onnx).run(None, {"series": x[:, 0].astype(np.int64), "window": x[:, 1:]})
+        value, _ = _session(onnx).run([VALUE, QUANTILES], {"series": x[:, 0].astype(np.int64), "window": x[:, 1:]})
     except Exception:
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
@@ -195,7 +196,7 @@ def _package(
         metric=resolved.metric,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         input_schema=tuple(_schema(problem)),
-        outputs={"value": "value", "quantiles": "quantiles"},
+        outputs={n: n for n in (VALUE, QUANTILES, *([ATTENTION] if ATTENTION.encode() in onnx else []))},
         metrics=all_metrics(actual, forecast),
         test_metrics=_tested(problem, members),
         members=tuple(Member(s.number, s.family, w) for s, _, w in members),

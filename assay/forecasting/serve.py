@@ -6,6 +6,7 @@ Imports of this module travel in the bundle: numpy and the standard library, no 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,37 @@ def forecast(table: Table, facts: Mapping[str, Any], run: Run) -> dict[str, np.n
     table: history rows; none at all asks for the forecast after the training data.  run(inputs) answers
     (value [N, h], quantiles [N, h, levels]).  Raises DataError.
     """
+    now, horizon = situation(table, facts), int(facts["horizon"])
     calendar = Calendar.from_json(facts["calendar"])
-    width, season, horizon = int(facts["width"]), int(facts["season_lengths"][0]), int(facts["horizon"])
+    parts = [
+        run({"series": now.codes[i : i + BATCH], "window": now.windows[i : i + BATCH]})
+        for i in range(0, len(now.codes), BATCH)
+    ]
+    value, quantiles = (np.concatenate([p[j] for p in parts]) for j in (0, 1))
+    stamps = [t for s in now.starts for t in calendar.texts(np.arange(s, s + horizon))]
+    return {
+        "series": np.repeat(np.array(now.names, object), horizon),
+        "time": np.array(stamps, object),
+        "value": value.reshape(-1),
+        "quantiles": quantiles.reshape(len(stamps), -1),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """Where forecasts are made from, one entry a series.  codes: int64 (n,), -1 for one that is new; windows: float32
+    (n, width); starts: the first step to forecast."""
+
+    names: list[str]
+    codes: np.ndarray
+    windows: np.ndarray
+    starts: list[int]
+
+
+def situation(table: Table, facts: Mapping[str, Any]) -> Situation:
+    """The series of history rows; those of the training data where there are no rows.  Raises DataError."""
+    calendar = Calendar.from_json(facts["calendar"])
+    width, season = int(facts["width"]), int(facts["season_lengths"][0])
     known = {s["name"]: i for i, s in enumerate(facts["series"])}
     if len(table):
         series = _histories(table, facts, calendar, known)
@@ -37,18 +67,7 @@ def forecast(table: Table, facts: Mapping[str, Any], run: Run) -> dict[str, np.n
         names = [s["name"] for s in facts["series"]]
         starts = [int(s["next"]) for s in facts["series"]]
         windows = np.array([s["window"] for s in facts["series"]], np.float32)
-    codes = np.array([known.get(n, -1) for n in names], np.int64)
-    parts = [
-        run({"series": codes[i : i + BATCH], "window": windows[i : i + BATCH]}) for i in range(0, len(codes), BATCH)
-    ]
-    value, quantiles = (np.concatenate([p[j] for p in parts]) for j in (0, 1))
-    stamps = [t for s in starts for t in calendar.texts(np.arange(s, s + horizon))]
-    return {
-        "series": np.repeat(np.array(names, object), horizon),
-        "time": np.array(stamps, object),
-        "value": value.reshape(-1),
-        "quantiles": quantiles.reshape(len(stamps), -1),
-    }
+    return Situation(names, np.array([known.get(n, -1) for n in names], np.int64), windows, starts)
 
 
 def _histories(table: Table, facts: Mapping[str, Any], calendar: Calendar, known: Mapping[str, int]) -> list[Series]:

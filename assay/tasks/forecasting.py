@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from assay.data.table import Table
     from assay.model.deliver import Built, Source
+    from assay.model.explain import Explanation
     from assay.model.manifest import Manifest
     from assay.model.predict import Model
     from assay.spec import JobSpec, ProfileFacts, Resolved
@@ -77,6 +78,16 @@ class Forecasting:
             return value, quantiles
 
         return forecast(table, model.manifest.info["forecasting"], infer)
+
+    def explain(self, model: Model, table: Table) -> list[Explanation]:
+        """Which of its last values made the forecast of every series, and where the model attends."""
+        from assay.forecasting.explain import explain
+
+        def infer(wanted: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return list(model.raw(wanted, inputs))
+
+        attends = "attention_steps" in model.manifest.outputs
+        return explain(table, model.manifest.info["forecasting"], attends, infer)
 
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         from assay.forecasting.serve import answers

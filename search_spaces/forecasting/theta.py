@@ -13,7 +13,8 @@ from assay.forecasting.problem import Past
 from assay.space import Choice
 from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
 
-LATEST = 1000
+LATEST = 1000  # values that are tested for a season and for growing swings
+NEAR, NEAR_SEASONS = 40, 5  # values, or seasons, that the line is drawn through: one through all forgets what is new
 LONGEST_SEASON = 60
 ALPHAS = np.linspace(0.02, 0.98, 25)
 THETAS = (1.0, 1.5, 2.0, 3.0, 5.0)
@@ -24,7 +25,7 @@ LEAST_SEASONAL = 1.645  # of the autocorrelation at the season, in standard erro
 class ThetaConfig:
     """theta: 2 is the standard method, "optimised" chooses among THETAS by errors one step ahead."""
 
-    theta: Annotated[str, Choice("standard", "optimised")] = "standard"
+    theta: Annotated[str, Choice("optimised", "standard")] = "optimised"
     season: Annotated[str, Choice("auto", "none")] = "auto"
     scale: Annotated[str, Choice("auto", "values")] = "auto"
 
@@ -55,6 +56,7 @@ class Theta:
             is_log = config.scale == "auto" and float(y.min()) > 0 and _grows(y, data.season)
             z = np.log(y) if is_log else y
             m = data.season if config.season == "auto" and _is_seasonal(z, data.season) else 1
+            z = z[-max(NEAR, NEAR_SEASONS * data.season) :]
             thetas = THETAS if config.theta == "optimised" else (2.0,)
             trials = [(a, t) for t in thetas for a in ALPHAS]
             alpha, theta = (np.array(v) for v in zip(*trials, strict=True))
@@ -64,7 +66,7 @@ class Theta:
             def filter_(x: np.ndarray, a: float = alpha[chosen], t: float = theta[chosen], s: int = m) -> np.ndarray:
                 return run(x, np.full(len(x), a), np.full(len(x), t), s, data.horizon)[1]
 
-            maps.append(probe(filter_, data.width, is_log, reach(history, data.season)))
+            maps.append(probe(filter_, data.width, is_log, reach(z, data.season)))
             if ctx.seconds_left() < 0:
                 raise TimedOut(f"{len(maps)} of {len(data.histories)} series were fitted in time")
         return share(maps)

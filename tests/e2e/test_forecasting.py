@@ -65,6 +65,19 @@ def test_a_job_forecasts_what_follows_the_training_data_and_a_history(
     assert sum(errors) < 0.7 * sum(naive)
 
 
+def test_new_rows_continue_the_training_data_and_are_explained(service: Service, finished: dict[str, Any]) -> None:
+    path = f"/v1/models/{finished['best']['model_id']}"
+    new = [{"month": "2024-01-01", "visits": 41.0}, {"month": "2024-02-01", "visits": 44.0}]
+    found = service.client.call("POST", f"{path}/predict", {"rows": new})["predictions"]
+    whole = [{"month": s, "visits": float(v)} for s, v in rows()] + new
+    same = service.client.call("POST", f"{path}/predict", {"rows": whole})["predictions"]
+    assert [p["time"] for p in found[:2]] == ["2024-03-01", "2024-04-01"]
+    assert [p["value"] for p in found] == pytest.approx([p["value"] for p in same], rel=1e-3)
+    (told,) = service.client.call("POST", f"{path}/explain", {"rows": new})["explanations"]
+    assert told["contributions"].keys() >= {"2024-02-01", "2023-02-01"} and told["attention"] is None
+    assert abs(told["contributions"]["2023-04-01"]) > 1e-3
+
+
 def test_the_bundle_alone_forecasts_like_the_service(
     service: Service, finished: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,10 +59,36 @@ class Storage:
 
     def put(self, content: Iterable[bytes] | bytes) -> Blob:
         """Store content, or find it stored already.  An error while it is read leaves nothing behind."""
+        pieces = iter([content] if isinstance(content, bytes) else content)
+        first = bytearray()
+        for piece in pieces:
+            first += piece
+            if len(first) > CHUNK:
+                break
+        else:
+            return self._put_small(bytes(first))
         with self.writer() as writer:
-            for piece in [content] if isinstance(content, bytes) else content:
+            writer.write(first)
+            for piece in pieces:
                 writer.write(piece)
             return writer.finish()
+
+    def _put_small(self, data: bytes) -> Blob:
+        """Content of one row at most, in one transaction instead of four: most checkpoints are so small."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        while True:
+            try:
+                with transaction(self._engine) as connection:
+                    found = _touched(connection, sha256, self._clock())
+                    if found is not None:
+                        return found
+                    values = {"sha256": sha256, "size": len(data), "created_at": self._clock()}
+                    made = connection.execute(insert(_blobs).values(**values).returning(_blobs.c.id)).scalar_one()
+                    if data:
+                        connection.execute(insert(_chunks).inline(), {"blob_id": made, "seq": 0, "data": data})
+                    return Blob(int(made), sha256, len(data))
+            except IntegrityError:
+                continue  # equal content was stored a moment ago: take that
 
     def put_file(self, path: Path) -> Blob:
         with path.open("rb") as file:
@@ -179,7 +205,7 @@ class Writer:
         self._limit = ROWS_PER_COMMIT[engine.dialect.name] * CHUNK
         self._done = False
 
-    def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes | bytearray) -> None:
         if self._sha is not None:
             self._sha.update(piece)
         self.received += len(piece)
@@ -260,11 +286,8 @@ class Writer:
         return sha.hexdigest()
 
     def _found(self, sha256: str) -> Blob | None:
-        # touched, so that the collection leaves it alone until the new reference is written
         with transaction(self._engine) as connection:
-            touched = update(_blobs).where(_blobs.c.sha256 == sha256).values(created_at=self._clock())
-            row = connection.execute(touched.returning(_blobs.c.id, _blobs.c.size)).first()
-        return None if row is None else Blob(row.id, sha256, row.size)
+            return _touched(connection, sha256, self._clock())
 
     def _sealed(self, sha256: str) -> Blob | None:
         mine = (_blobs.c.id == self.blob_id, _blobs.c.sha256.is_(None), _blobs.c.size == self._stored)
@@ -276,6 +299,13 @@ class Writer:
         except IntegrityError:
             return None  # equal content was sealed a moment ago: take that
         return Blob(self.blob_id, sha256, self._stored)
+
+
+def _touched(connection: Connection, sha256: str, now: datetime) -> Blob | None:
+    """The finished blob of this content, touched, so that the collection leaves it alone until a reference is written."""
+    touched = update(_blobs).where(_blobs.c.sha256 == sha256).values(created_at=now)
+    row = connection.execute(touched.returning(_blobs.c.id, _blobs.c.size)).first()
+    return None if row is None else Blob(row.id, sha256, row.size)
 
 
 def _drop(engine: Engine, blob_id: int) -> None:

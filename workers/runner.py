@@ -42,7 +42,7 @@ def run(slot: Slot, claim: Claim) -> None:
 
 def run_trial(slot: Slot, claim: Claim) -> None:
     store, storage = slot.worker.store, slot.worker.storage
-    work = rows.job_work(store.engine, claim.ref)
+    work = _known_work(slot, claim.ref)
     snapshot = store.snapshot(claim.ref)
     left = search_seconds_left(snapshot)
     if left <= 0:  # it waited for too long
@@ -50,7 +50,8 @@ def run_trial(slot: Slot, claim: Claim) -> None:
         return
     limit = min(left, snapshot.limits.trial_seconds or FOREVER, FOREVER)
     path = slot.scratch / f"trial-{claim.number}.safetensors"
-    judge = _judge(slot, claim)
+    last = next((t.max_steps for t in snapshot.trials if t.number == claim.number), 0)
+    judge = _judge(slot, claim, last)
     began = time.monotonic()
     try:
         answer = slot.ask(
@@ -216,8 +217,15 @@ def _problem(storage: Storage, cache: Path, work: rows.JobWork) -> dict[str, Any
     return {"paths": paths, "sha256": [sha256 for _, sha256 in work.tables], "resolved": work.resolved}
 
 
-def _judge(slot: Slot, claim: Claim) -> Callable[[int, float], bool]:
-    """Write a report, then ask the strategy whether the trial is worth going on with."""
+def _known_work(slot: Slot, job: str) -> rows.JobWork:
+    """What training needs of the job, read once by a slot that trains one trial of it after the other."""
+    if slot.known is None or slot.known[0] != job:
+        slot.known = job, rows.job_work(slot.worker.store.engine, job)
+    return slot.known[1]
+
+
+def _judge(slot: Slot, claim: Claim, last: int) -> Callable[[int, float], bool]:
+    """Write a report, then ask the strategy whether the trial is worth going on with; after its last step it has ended."""
     store = slot.worker.store
     curve: list[Report] = []
 
@@ -227,7 +235,7 @@ def _judge(slot: Slot, claim: Claim) -> Callable[[int, float], bool]:
         try:
             if not store.report(claim, report):
                 slot._keep_lease(claim)  # raises Gone unless only this report came too late
-            return _verdict(slot, claim, report) is Verdict.CONTINUE
+            return step >= last > 0 or _verdict(slot, claim, report) is Verdict.CONTINUE
         except Gone:
             raise
         except Exception:

@@ -16,6 +16,7 @@ from workers.child import Child
 from workers.devices import cores
 
 if TYPE_CHECKING:
+    from workers.rows import JobWork
     from workers.supervisor import Supervisor
 
 POLL = 0.2  # seconds between looks at the clock, the lease and the memory of a child
@@ -46,6 +47,7 @@ class Slot:
         self.warm = threading.Event()
         self.busy = False
         self.child: Child | None = None
+        self.known: tuple[str, JobWork] | None = None  # the job it trained for last, and what that needs
         self.scratch = Path(tempfile.mkdtemp(prefix="assay-slot-"))
 
     def run(self) -> None:

@@ -180,7 +180,7 @@ def test_a_family_that_misbehaves_fails_its_trials_and_nothing_else(service: Ser
     }
     job = service.submit(
         dataset, TASK, 60, search={"families": ["zero_work", *bad], "strategy": "bayesian"},
-        limits={"trials": 7, "trial_seconds": 8, "memory_mb": 1500}, validation={"method": "holdout"},
+        limits={"trials": 7, "trial_seconds": 12, "memory_mb": 1200}, validation={"method": "holdout"},
     )  # fmt: skip
     ended = service.wait(job["id"], 100)
     assert ended["status"] == "succeeded", ended

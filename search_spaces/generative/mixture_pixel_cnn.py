@@ -24,6 +24,7 @@ MOST_DIRECTIONS = 64
 UP, SIDE = 3, 3  # values above and beside that are seen of what is written
 AROUND = 2  # and of what the mixture shows, on every side
 SHARE = 0.6  # of the time there is, for training
+WORTH = 150  # batches after which samples are better than the mixture's
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 
@@ -125,7 +126,8 @@ class MixturePixelCnn:
         return config.epochs
 
     def cost(self, config: MixturePixelConfig, shape: Shape) -> Cost:
-        batches = config.epochs * min(PER_EPOCH, max(1, shape.n_rows // config.batch_size))
+        # training cuts itself to the time there is: what counts is from when on it is worth having
+        batches = min(WORTH, config.epochs * min(PER_EPOCH, max(1, shape.n_rows // config.batch_size)))
         each = 3e-4 * config.batch_size * (config.width / 48) * (2 + config.layers) / 3
         mixture = 1.0 + 2e-5 * min(shape.n_rows, 6000) * config.components
         return Cost(mixture + batches * each, (320 << 20) + 8000 * shape.n_rows)

@@ -21,22 +21,25 @@ TASK = {"type": "text_classification", "target": "mood"}
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with processes(tmp_path_factory.mktemp("text"), {VARIABLE: str(tiny_encoder())}) as running:
+    with processes(tmp_path_factory.mktemp("text")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def dataset(service: Service) -> str:
+    data = service.client.upload(reviews(service.folder / "reviews.csv"))
+    assert {c["name"]: c["type"] for c in data["columns"]}["review"] == "text"
+    return str(data["id"])
+
+
+def reviews(path: Path) -> Path:
     texts, y, _ = toy_texts("multiclass", 240)
-    path = service.folder / "reviews.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["review", "stars", "mood"])
         moods = ["good", "bad", "so-so"]
         writer.writerows([t, i % 7 + 0.5, moods[c]] for i, (t, c) in enumerate(zip(texts.values(), y, strict=True)))
-    data = service.client.upload(path)
-    assert {c["name"]: c["type"] for c in data["columns"]}["review"] == "text"
-    return str(data["id"])
+    return path
 
 
 def job(service: Service, dataset: str, family: str, trials: int) -> dict[str, Any]:
@@ -93,12 +96,15 @@ def test_explaining_shows_where_the_model_attends(service: Service, dataset: str
     assert sum(t["weight"] for t in tokens) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_an_encoder_from_a_folder_is_tuned_and_served(service: Service, dataset: str) -> None:
-    tuned = job(service, dataset, "pretrained_encoder", 1)
-    assert tuned["status"] == "succeeded", tuned["error"]
-    rows = {"rows": [{"review": "a lovely room"}]}
-    answer = service.client.call("POST", f"/v1/models/{tuned['best']['model_id']}/predict", rows)
-    assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-4)
+@pytest.mark.slow  # it starts a service of its own, whose environment names the folder
+def test_an_encoder_from_a_folder_is_tuned_and_served(tmp_path: Path) -> None:
+    with processes(tmp_path, {VARIABLE: str(tiny_encoder())}) as service:
+        data = service.client.upload(reviews(service.folder / "reviews.csv"))["id"]
+        tuned = job(service, data, "pretrained_encoder", 1)
+        assert tuned["status"] == "succeeded", tuned["error"]
+        rows = {"rows": [{"review": "a lovely room"}]}
+        answer = service.client.call("POST", f"/v1/models/{tuned['best']['model_id']}/predict", rows)
+        assert sum(answer["predictions"][0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_two_columns_in_any_script_with_doubles_and_a_very_long_text_predict_numbers(service: Service) -> None:

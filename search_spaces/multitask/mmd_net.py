@@ -27,7 +27,7 @@ class Sharing(Pictured):
     """
 
     training: Annotated[str, Choice("two_stage", "joint", "thawed")] = "two_stage"
-    first: Annotated[float, Float(0.3, 0.7), When("training", "two_stage", "thawed")] = 0.4
+    first: Annotated[float, Float(0.3, 0.7), When("training", "two_stage", "thawed")] = 0.5
     mask_rate: Annotated[float, Float(0.3, 3.0, log=True), When("training", "two_stage", "thawed")] = 1.0
 
 

@@ -31,17 +31,18 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 def finished(service: Service, data: str, task: dict[str, Any], family: str, seconds: float) -> dict[str, Any]:
     job = service.submit(
-        data, {"type": "multitask", **task}, seconds, search={"families": [family]}, limits={"trials": 1},
-        validation={"folds": 2, "test_fraction": 0.2},
+        data, {"type": "multitask", **task}, 150, search={"families": [family]},
+        limits={"trials": 1, "trial_seconds": seconds}, validation={"folds": 2, "test_fraction": 0.2},
     )  # fmt: skip
     found = service.wait(job["id"], 200)
     assert found["status"] == "succeeded", found["error"]
     return found
 
 
+@pytest.mark.slow
 def test_an_archive_of_classes_and_masks_becomes_one_model_of_both(service: Service, tmp_path: Path) -> None:
     data = service.client.upload(scenes_zip(service.folder / "scenes.zip", 40, side=48))
-    job = finished(service, data["id"], {}, "mmd_net", 25)
+    job = finished(service, data["id"], {}, "mmd_net", 40)
     board = service.client.call("GET", f"/v1/jobs/{job['id']}/leaderboard")["data"]
     assert {"multitask_score", "label:accuracy", "mask:mean_iou", "mask:skill"} <= board[0]["metrics"].keys()
     model = job["best"]["model_id"]
@@ -68,6 +69,7 @@ def test_an_archive_of_classes_and_masks_becomes_one_model_of_both(service: Serv
     assert alone["value"]["label"] == answers[2]["value"]["label"]
 
 
+@pytest.mark.slow
 def test_texts_and_pairs_become_one_model_that_shows_where_it_attends(service: Service) -> None:
     table = pairs_table(160)
     path = service.folder / "pairs.csv"
@@ -83,7 +85,7 @@ def test_texts_and_pairs_become_one_model_that_shows_where_it_attends(service: S
         writer.writerows(zip(*cells, strict=True))
     data = service.client.upload(path)
     targets = ["mood", "topic", {"name": "alike", "kind": "similarity", "columns": ["first", "second"]}, "same"]
-    job = finished(service, data["id"], {"targets": targets}, "mt_dnn", 25)
+    job = finished(service, data["id"], {"targets": targets}, "mt_dnn", 60)
     assert job["request"]["task"]["targets"][2]["kind"] == "similarity"
     board = service.client.call("GET", f"/v1/jobs/{job['id']}/leaderboard")["data"]
     assert {"mood:accuracy", "topic:log_loss", "alike:r2", "same:roc_auc"} <= board[0]["metrics"].keys()

@@ -93,7 +93,7 @@ class Predictor:
                 continue
             if not self.manifest["classes"]:
                 (values,) = self.session.run([outputs["value"]], part)
-                shown = [[]] * len(values)
+                shown: list[list[float]] = [[]] * len(values)
                 if "quantiles" in outputs:
                     shown = self.session.run([outputs["quantiles"]], part)[0].tolist()
                 yield from ((float(v), q) for v, q in zip(values[:, 0], shown, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def each(family: Family) -> Family:
     """The family that fits this one to every target by itself; one that knows several targets is left as it is."""
     if "multitask" in family.tasks:
         return family
-    return EachFolds(family) if isinstance(family, FoldsFamily) else Each(family)
+    return cast(Family, EachFolds(family) if isinstance(family, FoldsFamily) else Each(family))
 
 
 class Each:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.quantile.levels import KIND, Levelled, QuantileTarget, checked, middle, name
+from assay.quantile.levels import KIND as KIND
+from assay.quantile.levels import Levelled, QuantileTarget, checked, middle, name
 from assay.tasks._problem import able_families, resolve_table
 from assay.tasks._supervised import Supervised
 

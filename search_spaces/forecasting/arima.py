@@ -59,7 +59,7 @@ class ARIMA:
         return 1
 
     def cost(self, config: ARIMAConfig, shape: Shape) -> Cost:
-        return Cost(0.2 + 3e-3 * shape.n_rows, 50_000_000)
+        return Cost(0.2 + 1.5e-3 * shape.n_rows, 50_000_000)
 
     def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

@@ -36,8 +36,8 @@ class DLinear:
         return config.rounds
 
     def cost(self, config: DLinearConfig, shape: Shape) -> Cost:
-        seconds = 6e-4 * (1 + config.batch_size / 256)
-        return Cost(0.05 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
+        seconds = 1.5e-3 * (1 + config.batch_size / 256)
+        return Cost(0.4 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
 
     def fit(self, config: DLinearConfig, data: Past, ctx: TrialContext) -> Predictor:
         from assay.nn.forecasters import Decomposed

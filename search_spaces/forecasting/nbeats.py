@@ -42,7 +42,7 @@ class NBeats:
 
     def cost(self, config: NBeatsConfig, shape: Shape) -> Cost:
         seconds = 4e-4 * config.blocks * config.layers * (1 + config.batch_size * config.hidden / 16_000)
-        return Cost(0.05 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
+        return Cost(0.4 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
 
     def fit(self, config: NBeatsConfig, data: Past, ctx: TrialContext) -> Predictor:
         from assay.nn.forecasters import BasisNet, knots, polynomials, waves

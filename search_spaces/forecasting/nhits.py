@@ -42,7 +42,7 @@ class NHits:
 
     def cost(self, config: NHitsConfig, shape: Shape) -> Cost:
         seconds = 3e-4 * config.stacks * config.layers * (1 + config.batch_size * config.hidden / 16_000)
-        return Cost(0.05 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
+        return Cost(0.4 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
 
     def fit(self, config: NHitsConfig, data: Past, ctx: TrialContext) -> Predictor:
         from assay.nn.forecasters import BasisNet, knots

@@ -42,7 +42,7 @@ class PatchTransformer:
 
     def cost(self, config: PatchTransformerConfig, shape: Shape) -> Cost:
         seconds = 2e-3 * config.depth * (1 + config.batch_size * config.d / 6_000 * config.seasons / config.patch / 9)
-        return Cost(0.05 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
+        return Cost(0.4 + config.rounds * UPDATES * seconds, 100_000_000 + 400 * shape.n_rows)
 
     def fit(self, config: PatchTransformerConfig, data: Past, ctx: TrialContext) -> Predictor:
         from assay.nn.forecasters import PatchForecaster

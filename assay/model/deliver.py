@@ -219,7 +219,7 @@ def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]]) -> Bl
     found = [m.oof[rows] for m, _ in members]
     exponents = fit_exponents(y, found, Blend(members).weights, temperature, problem.metric, weight)
     blend = Blend(members, temperature, None, None if exponents is None else tuple(exponents.tolist()))
-    fit = fit_threshold if len(problem.classes) == 2 else fit_factors
+    fit: Callable[..., Decision] = fit_threshold if len(problem.classes) == 2 else fit_factors
     return replace(blend, threshold=fit(y, blend.of(found, len(problem.classes)), problem.metric, weight))
 
 

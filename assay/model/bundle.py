@@ -204,7 +204,7 @@ def _readme(manifest: Manifest) -> str:
         if manifest.classes
         else f"`{manifest.outputs.get('value')}` (float32 `[N, 1]`)"
     )
-    if "quantiles" in manifest.outputs:
+    if "quantiles" in manifest.info:
         levels = ", ".join(f"{q:g}" for q in manifest.info["quantiles"])
         answer += f"; `{manifest.outputs['quantiles']}` (float32 `[N, {len(manifest.info['quantiles'])}]`: {levels})"
     purpose = f"Predicts `{_cell(manifest.target)}` ({manifest.task}, {manifest.kind}), chosen by {manifest.metric}."

@@ -231,7 +231,7 @@ def _walk(found: Sequence[Measured], entries: Sequence[Entry]) -> list[int]:
 
     def value(members: Iterable[int]) -> float:
         held = frozenset(members)
-        return float(np.mean([min(3.0, _loss(m, held & m.oof.keys()) / goal[m.name]) for m in found]))
+        return float(np.mean([min(3.0, _loss(m, held.intersection(m.oof)) / goal[m.name]) for m in found]))
 
     before = 3.0
     while len(chosen) < min(SEED_ORDER, len(entries)):

@@ -39,6 +39,7 @@ PRELOAD = [
     "lightgbm",
     "catboost",
     "torch",
+    "torch._dynamo",  # what the first torch.optim object imports, seconds in every child
     "onnx",
     "onnxruntime",
     "pyarrow.parquet",

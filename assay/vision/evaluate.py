@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import Diverged, TimedOut
+from assay.errors import Diverged, TimedOut, TrialStopped
 from assay.families import Predictor
 from assay.metrics import all_values
 from assay.metrics.detection import Found
@@ -54,7 +55,8 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     facts = {**request.info, "family": request.family.name, "metrics": metrics, "test_metrics": tested}
     graph = FoldModel(prepared.preparation, predictor).graph
     checkpoint.save(request.path, graph, {"gate": np.asarray(gate, np.float32)}, facts)
-    request.tell(steps, score)
+    with contextlib.suppress(TrialStopped):  # all is written: too late to stop
+        request.tell(steps, score)
     return Evaluation(
         score=score, score_std=0.0, fold_scores=(score,), metrics=metrics, seconds=time.monotonic() - started,
         predict_ms_per_row=ms_per_row, size_bytes=request.path.stat().st_size,

@@ -25,7 +25,7 @@ from assay.training.schedules import factors
 
 SHORT = 100.0  # seconds: with less left a fit may take nearly all of it, otherwise SHARE
 SHARE = 0.4
-AFTER, LEAST_AFTER = 3.0, 1.5  # of the time kept for what follows the last step: validations' worth, and seconds
+AFTER, LEAST_AFTER = 3.5, 2.5  # of the time kept for what follows the last step: validations' worth, and seconds
 REPORTS = 12  # validations of one fit, at most
 JUDGING = 6.0  # times what a validation takes must be trained between two of them
 AVERAGED = 0.99  # weight of the past in the running mean, a step; less in the first steps

@@ -173,7 +173,8 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
         "n_rows": resolved.get("n_rows", 0),
         "n_features": len(resolved.get("features", ())),
         "n_classes": resolved.get("n_classes", 0),
-        "n_folds": resolved.get("folds", 1),
+        # of a hold-out, `folds` tells how large the part is that judges: one is trained
+        "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
     }
     if starts := resolved.get("options", {}).get("warm_starts"):
         facts["warm_starts"] = starts

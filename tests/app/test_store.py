@@ -120,6 +120,12 @@ def test_a_snapshot_holds_what_the_job_was_made_with(store: SqlStore) -> None:
     assert types(store, job) == ["job.created"]
 
 
+def test_a_hold_out_is_one_fold_however_small_the_part_that_judges(store: SqlStore) -> None:
+    job = new_job(store, resolved={**RESOLVED, "method": "holdout", "folds": 6})
+    facts = store.snapshot(job).facts
+    assert facts is not None and facts["n_folds"] == 1
+
+
 def test_urgent_jobs_go_first(store: SqlStore) -> None:
     jobs = {priority: new_job(store, priority=priority) for priority in (5, 1, 10)}
     for job in jobs.values():

@@ -22,7 +22,8 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
 
     A family's correction is the ratio of observed to estimated seconds over its last completed trials, drawn to that of
     all families while there are few; before anything completed the estimates stand.  Sums are compared, so that what is
-    dear decides and the noise of quick trials does not.
+    dear decides and the noise of quick trials does not.  A family that `keeps_time` says what is enough for it and takes
+    what there is: how long its trials took, or how slowly others began, says nothing of the next one.
     """
     shape = Shape(
         max(1, facts.n_rows * max(1, facts.n_folds - 1) // max(2, facts.n_folds)), facts.n_features, facts.n_classes
@@ -44,6 +45,8 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
 
     @cache
     def correction(family: str) -> float:
+        if getattr(families().get(family), "keeps_time", False):
+            return 1.0
         pairs = seen.get(family, [])[-LAST:]
         weight = len(pairs) / (len(pairs) + 0.5)
         return float(np.clip(_ratio(pairs) ** weight * overall ** (1 - weight), FASTEST, SLOWEST))

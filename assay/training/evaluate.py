@@ -6,6 +6,7 @@ process (`Matrices`).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import OrderedDict
@@ -241,7 +242,9 @@ def _fold_by_fold(
         began = time.monotonic()
         fitted.append(_fitted(problem, i, p, predictor))
         asking = max(asking, time.monotonic() - began)
-        request.tell((i + 1) * steps, float(np.mean([f.score for f in fitted])))
+        # after the last fold all there is to do is to write it down: too late to stop
+        with contextlib.suppress(*([TrialStopped] if i == k - 1 and not more else [])):
+            request.tell((i + 1) * steps, float(np.mean([f.score for f in fitted])))
     if not more:
         return fitted, None
     left = started + request.seconds - time.monotonic()

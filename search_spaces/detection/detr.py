@@ -25,6 +25,7 @@ class DetrFamily:
     name: ClassVar[str] = "detr"
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = DetrConfig
     reference: ClassVar[str] = "Carion et al.: End-to-End Object Detection with Transformers. ECCV 2020"
 

@@ -29,6 +29,7 @@ class PretrainedFcos:
     name: ClassVar[str] = "pretrained_fcos"
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     rank: ClassVar[
         int
     ] = -1  # tried first: what it starts from is worth more than what nets from scratch learn in minutes

@@ -25,6 +25,7 @@ class ConvNext:
     name: ClassVar[str] = "convnext"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = ConvNextConfig
     reference: ClassVar[str] = "Liu, Mao, Wu, Feichtenhofer, Darrell, Xie: A ConvNet for the 2020s. CVPR 2022"
 

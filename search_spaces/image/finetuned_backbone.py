@@ -44,6 +44,7 @@ class FinetunedBackbone:
     name: ClassVar[str] = "finetuned_backbone"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = FinetunedBackboneConfig
     reference: ClassVar[str] = (
         "Kumar et al.: Fine-Tuning can Distort Pretrained Features (linear probing, then fine-tuning). ICLR 2022; rates by "

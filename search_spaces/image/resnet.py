@@ -25,6 +25,7 @@ class ResNet:
     name: ClassVar[str] = "resnet"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = ResNetConfig
     reference: ClassVar[str] = "He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016"
 

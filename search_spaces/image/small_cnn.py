@@ -23,6 +23,7 @@ class SmallCnn:
     name: ClassVar[str] = "small_cnn"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = SmallCnnConfig
     reference: ClassVar[str] = (
         "Page: How to Train Your ResNet. myrtle.ai, 2018 (the narrow nets of the DAWNBench races)"

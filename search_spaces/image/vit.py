@@ -29,6 +29,7 @@ class Vit:
     name: ClassVar[str] = "vit"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = VitConfig
     reference: ClassVar[str] = (
         "Dosovitskiy et al.: An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale. ICLR 2021"

@@ -24,6 +24,7 @@ class DeepLabFamily:
     name: ClassVar[str] = "deeplab"
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = DeepLabConfig
     reference: ClassVar[str] = (
         "Chen et al.: Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation. ECCV 2018"

@@ -32,6 +32,7 @@ class PretrainedUNet:
     name: ClassVar[str] = "pretrained_unet"
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     rank: ClassVar[
         int
     ] = -1  # tried first: what it starts from is worth more than what nets from scratch learn in minutes

@@ -25,6 +25,7 @@ class UNetFamily:
     name: ClassVar[str] = "unet"
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = UNetConfig
     reference: ClassVar[str] = "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015"
 

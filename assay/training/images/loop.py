@@ -23,7 +23,7 @@ SHORT = 100.0  # seconds: with less than this left a fit may take nearly all of 
 SHARE = 0.4
 REPORTS = 12  # validations of one fit, at most
 JUDGING = 6.0  # times what a validation takes must be trained between two of them
-AFTER = 3.0  # validations' worth of time kept for what follows the last step
+AFTER = 2.0  # validations' worth of time kept for what follows the last step
 
 
 @dataclass(frozen=True)

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING
 
 from assay.model.graph import Scope
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-    "selu": F.selu,
-    "mish": F.mish,
-}
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def activate(name: str, h: Tensor) -> Tensor:
-    return ACTIVATIONS[name](h)
+    """name: relu, gelu, silu, selu or mish."""
+    from torch.nn import functional as F
+
+    known: dict[str, Callable[[Tensor], Tensor]] = {
+        "relu": F.relu,
+        "gelu": F.gelu,
+        "silu": F.silu,
+        "selu": F.selu,
+        "mish": F.mish,
+    }
+    return known[name](h)
 
 
 def emit_activation(scope: Scope, name: str, x: str) -> str:

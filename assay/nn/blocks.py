@@ -9,14 +9,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.activations import activate, emit_activation
 from assay.nn.layout import Arrays
 from assay.nn.net import Dropout, affine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Shapes = list[tuple[str, tuple[int, ...]]]
 

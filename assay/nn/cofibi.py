@@ -12,16 +12,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Chain, Shapes, inits
 from assay.nn.fields import Fields
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MOST = 24  # fields whose pairs are multiplied
 REDUCTION = 3  # of the gate
@@ -103,6 +105,8 @@ class CoFiBi:
         return {**self.fields.decay_factors, "gate_in_bias": 0.0, "gate_out_bias": 0.0}
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+
         vectors = self.fields.forward(p, x)  # (K, B, fields, e)
         parts = [vectors.flatten(2)]
         if self.n > 1:
@@ -116,6 +120,8 @@ class CoFiBi:
 
     def _products(self, v: Tensor, weight: Tensor) -> Tensor:
         """v: (K, B, n, e) -> (K, B, pairs * e), or (K, B, pairs) for inner products."""
+        import torch
+
         left, right = (torch.as_tensor(side, device=v.device) for side in self.pairs)
         if self.bilinear == "interaction":
             turned = torch.einsum("kbpe,kpef->kbpf", v.index_select(2, left), weight)

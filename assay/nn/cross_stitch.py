@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Chain, inits
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class CrossStitch:
         return {f"stitch{i}": 0.0 for i in range(self.depth)}
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+
         towers = [x] * len(self.outputs)
         for i, layer in enumerate(self.layers[:-1]):
             own = torch.stack([c.forward(p, h, dropout) for c, h in zip(layer, towers, strict=True)], dim=1)

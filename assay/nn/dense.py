@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.activations import activate, emit_activation
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout, affine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)

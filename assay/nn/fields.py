@@ -12,14 +12,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Shapes
 from assay.nn.layout import Arrays
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BINS = 8  # of a piecewise linear encoding
 FREQUENCIES = 8
@@ -92,6 +94,8 @@ class Fields:
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """x: (K, B, d) -> (K, B, fields, width)."""
+        import torch
+
         deep = x.unsqueeze(3)
         each = deep * p["field_weight"].unsqueeze(1)  # (K, B, d, w)
         if self.numbers == "ple":

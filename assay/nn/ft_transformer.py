@@ -10,17 +10,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Shapes
 from assay.nn.fields import Fields
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 EPS = 1e-5  # of the normalisation
 
@@ -89,6 +90,9 @@ class FtTransformer:
         return dict.fromkeys(small, 0.0)
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+        from torch.nn import functional as F
+
         k, b, _ = x.shape
         w, t = self.fields.width, self.fields.n + 1
         start = p["cls"].unsqueeze(1).expand(k, b, 1, w)
@@ -161,4 +165,6 @@ class FtTransformer:
 
 def _norm(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """h: (K, R, w); scale, shift: (K, 1, w)."""
+    from torch.nn import functional as F
+
     return F.layer_norm(h, h.shape[-1:], eps=EPS) * scale + shift

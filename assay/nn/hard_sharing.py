@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Chain, inits
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class HardSharing:
         return {}
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+
         trunk, *heads = self.chains
         h = trunk.forward(p, x, dropout)
         return torch.cat([head.forward(p, h, dropout) for head in heads], dim=2).unsqueeze(2)  # (K, B, 1, k)

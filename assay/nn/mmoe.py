@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.blocks import Chain, inits
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Mmoe:
         return {}
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+
         experts, gates, heads = self.parts
         told = torch.stack([e.forward(p, x, dropout) for e in experts], dim=2)  # (K, B, e, w)
         answers = []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.layout import Arrays, Layout
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 class Net(Protocol):
@@ -59,6 +61,8 @@ class Dropout:
 
     def __call__(self, h: Tensor) -> Tensor:
         """h: (K, B, w)."""
+        import torch
+
         u = torch.rand((1, *h.shape[1:]), generator=self.generator, device=h.device, dtype=torch.float32)
         return h * ((u >= self.rate).to(h.dtype) / (1.0 - self.rate).to(h.dtype))
 
@@ -68,6 +72,8 @@ def affine(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
     One output is a sum of products instead of a matrix product, whose rounding then depends on K in the BLAS used here.
     """
+    import torch
+
     if weight.shape[-1] == 1:
         return (h * weight.transpose(1, 2)).sum(-1, keepdim=True) + bias
     return torch.baddbmm(bias, h, weight)

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from assay.model.graph import Scope
 from assay.nn.activations import activate, emit_activation
 from assay.nn.layout import Arrays, Layout
 from assay.nn.net import Dropout, affine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _FREQUENCIES = 16
 _EMBEDDED = 3  # values per column beside the column itself
@@ -92,6 +94,8 @@ class RealMlpNet:
         return {n: 0.0 for n, _ in self.layout.shapes if not n.startswith(("weight", "inner"))}
 
     def forward(self, p: Mapping[str, Tensor], x: Tensor, dropout: Dropout | None) -> Tensor:
+        import torch
+
         x = x * p["scale"]
         h = affine(x, p["weight0"] * p["gain"], p["bias0"]) if not self.embedding else self._embed(p, x)
         for i in range(self.depth):
@@ -120,6 +124,8 @@ class RealMlpNet:
 
     def _embed(self, p: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """First layer over [x, embedding]: two products, so that wider members stay the leading corner of the buffer."""
+        import torch
+
         k, b, d = x.shape
         turns = x.transpose(1, 2).unsqueeze(-1) * p["frequency"].unsqueeze(2) + p["phase"].unsqueeze(2)  # (K, d, B, F)
         waves = torch.cos(2.0 * math.pi * turns).reshape(k * d, b, _FREQUENCIES)

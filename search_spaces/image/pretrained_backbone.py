@@ -31,8 +31,9 @@ class BackboneWish:
         backbone = _backbones.find()
         column, front = source(table)
         pixels = Shrunk(column, front, front.size)
+        size = _backbones.seen_size(self.size, front.size)
         first = backbone.middle if self.stages == "middle" else 0
-        found = _backbones.remembered.of(backbone, self.size, pixels.transform(table))[:, first:]
+        found = _backbones.remembered.of(backbone, size, pixels.transform(table))[:, first:]
         spread = found.std(0, dtype=np.float64)
         usual = max(1e-6, float(np.sqrt(np.mean(spread**2))))
         made = BackboneFeatures(

@@ -145,6 +145,7 @@ class MtDnn(nn.Module):
         """ids: int64 [N, width] of every column.  wanted: heads.  Returns the raw answers of each."""
         read: dict[int, dict[str, str]] = {}
         shown: list[str] = []
+        attended = ""
         for c in range(len(ids)):
             used = [h for h in wanted if c in self.specs[h].columns]
             if any(not self.specs[h].is_pair or self.sizes.pairs == "apart" for h in used):
@@ -153,8 +154,14 @@ class MtDnn(nn.Module):
             else:
                 shown.append(scope.add("Mul", emit_mask(scope, ids[c]), scope.const(np.float32(0))))
         if read:
-            emit_attended(scope, shown[0] if len(shown) == 1 else scope.add("Concat", *shown, axis=1), "pieces")
-        return [self._emit_answer(scope, ids, read, h) for h in wanted]
+            attended = emit_attended(
+                scope, shown[0] if len(shown) == 1 else scope.add("Concat", *shown, axis=1), "pieces"
+            )
+        answers = [self._emit_answer(scope, ids, read, h) for h in wanted]
+        if attended:  # no answer is made of these weights alone, and what nothing is made of is left out of a graph
+            total = scope.add("ReduceSum", attended, scope.const(np.array([1], np.int64)), keepdims=1)
+            answers[0] = scope.add("Add", answers[0], scope.add("Mul", total, scope.const(np.float32(0))))
+        return answers
 
     def _emit_answer(self, scope: Scope, ids: Sequence[str], read: dict[int, dict[str, str]], head: int) -> str:
         spec, out = self.specs[head], self.out[head]

@@ -169,6 +169,8 @@ def watch(client: Client, job_id: str, seconds: float) -> dict[str, Any]:
             bar.update(task, completed=p["fraction"] or 0.0, description=job["phase"] or job["status"], note=note)
             board = client.call("GET", f"/v1/jobs/{job_id}/leaderboard?limit=10")["data"]
             live.update(Group(leaderboard(board, job), bar))
+    if not console.is_terminal:  # there the display ends without a line's end
+        console.line()
     return job
 
 

@@ -21,6 +21,7 @@ import json
 import math
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -84,14 +85,8 @@ def _entries(more: Path | None) -> list[Entry]:
 
 def _key(entry: Entry) -> str:
     space = space_of(discover()[entry.family])
-    return f"{entry.family}-{abs(hash_of(space.key(space.complete({**space.defaults(), **entry.config}))))}"
-
-
-def hash_of(text: str) -> int:
-    """The same in every process, unlike `hash`."""
-    import zlib
-
-    return zlib.crc32(text.encode())
+    key = space.key(space.complete({**space.defaults(), **entry.config}))
+    return f"{entry.family}-{zlib.crc32(key.encode())}"  # the same in every process, unlike `hash`
 
 
 # -- measuring

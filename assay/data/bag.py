@@ -6,6 +6,7 @@ nor strip punctuation without depending on the machine's locale.  So "good", "Go
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,22 +50,29 @@ class Bag:
         scaled = scope.add("Div", centred, scope.const(self.deviation))
         if not k:
             return scaled
-        flat = scope.add("Squeeze", split, scope.const(np.array([1], np.int64)))  # [N, T]
-        word = scope.add(
-            "LabelEncoder",
-            flat,
-            domain=ML,
-            keys_strings=list(self.words),
-            values_int64s=list(range(k)),
-            default_int64=k,
-        )
-        n = scope.add("Shape", x, start=0, end=1)
-        shape = scope.add("Concat", n, scope.const(np.array([k + 1], np.int64)), axis=0)
-        blank = scope.add("Expand", scope.const(np.zeros((1, 1), np.float32)), shape)
-        ones = scope.add("Cast", scope.add("GreaterOrEqual", word, scope.const(np.int64(0))), to=1)
-        marked = scope.add("ScatterElements", blank, word, ones, axis=1, reduction="max")  # column k: other words
+        marked = emit_words(scope, x, split, self.words, "max")
         first = scope.add("Slice", marked, *(scope.const(np.array([v], np.int64)) for v in (0, k, 1)))
         return scope.add("Concat", scaled, first, axis=1)
+
+
+def emit_words(scope: Scope, x: str, split: str, words: Sequence[str], reduction: str) -> str:
+    """From the tokens [N, 1, T] of a string value x [N, 1] to [N, k + 1]: of every word whether it occurs ("max") or how
+    often ("add"); column k is of all other words."""
+    k = len(words)
+    flat = scope.add("Squeeze", split, scope.const(np.array([1], np.int64)))  # [N, T]
+    word = scope.add(
+        "LabelEncoder",
+        flat,
+        domain=ML,
+        keys_strings=list(words),
+        values_int64s=list(range(k)),
+        default_int64=k,
+    )
+    n = scope.add("Shape", x, start=0, end=1)
+    shape = scope.add("Concat", n, scope.const(np.array([k + 1], np.int64)), axis=0)
+    blank = scope.add("Expand", scope.const(np.zeros((1, 1), np.float32)), shape)
+    ones = scope.add("Cast", scope.add("GreaterOrEqual", word, scope.const(np.int64(0))), to=1)
+    return scope.add("ScatterElements", blank, word, ones, axis=1, reduction=reduction)
 
 
 def fit_bag(name: str, texts: Words, signal: Signal, scaled: bool) -> tuple[Bag, np.ndarray]:

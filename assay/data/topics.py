@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.data.bag import MAX_TEXTS, split_tokens
+from assay.data.bag import MAX_TEXTS, emit_words, split_tokens
 from assay.data.table import Words
-from assay.model.graph import ML, Scope
+from assay.model.graph import Scope
 
 VOCABULARY = 1000  # words that stand in the most texts
 LEAST_TEXTS = 3  # that a word stands in
@@ -46,22 +46,8 @@ class Topics:
 
     def emit(self, scope: Scope, x: str) -> str:
         """From a string value [N, 1] to [N, m]."""
-        k = len(self.words)
         split, count = scope.add_many("StringSplit", x, outputs=2)  # [N, 1, T], [N, 1]
-        flat = scope.add("Squeeze", split, scope.const(np.array([1], np.int64)))  # [N, T]
-        word = scope.add(
-            "LabelEncoder",
-            flat,
-            domain=ML,
-            keys_strings=list(self.words),
-            values_int64s=list(range(k)),
-            default_int64=k,
-        )
-        n = scope.add("Shape", x, start=0, end=1)
-        shape = scope.add("Concat", n, scope.const(np.array([k + 1], np.int64)), axis=0)
-        blank = scope.add("Expand", scope.const(np.zeros((1, 1), np.float32)), shape)
-        ones = scope.add("Cast", scope.add("GreaterOrEqual", word, scope.const(np.int64(0))), to=1)
-        counted = scope.add("ScatterElements", blank, word, ones, axis=1, reduction="add")  # column k: other words
+        counted = emit_words(scope, x, split, self.words, "add")
         loadings = np.vstack([self.loadings, np.zeros((1, self.loadings.shape[1]), np.float32)])
         sums = scope.add("MatMul", counted, scope.const(loadings))
         length = scope.add("Max", scope.add("Cast", count, to=1), scope.const(np.float32(1)))

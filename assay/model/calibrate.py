@@ -68,9 +68,7 @@ def fit_exponents(
     stacked = np.empty_like(mean)
     for fit, judge in ((half, ~half), (~half, half)):
         stacked[judge] = pooled(logs[:, judge], _best_exponents(y[fit], logs[:, fit], w[fit], start))
-    before, after = (
-        float(np.average(-np.log(np.clip(p[np.arange(n), y], 1e-15, 1.0)), weights=w)) for p in (mean, stacked)
-    )
+    before, after = (_loss(y, p, w, 1.0) for p in (mean, stacked))
     better = after < before * (1.0 - STACK_GAIN) and metric.score(y, stacked, weight) >= metric.score(y, mean, weight)
     return _best_exponents(y, logs, w, start) if better else None
 

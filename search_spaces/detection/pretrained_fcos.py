@@ -30,9 +30,8 @@ class PretrainedFcos:
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
-    rank: ClassVar[
-        int
-    ] = -1  # tried first: what it starts from is worth more than what nets from scratch learn in minutes
+    # tried first: what it starts from is worth more than what nets from scratch learn in minutes
+    rank: ClassVar[int] = -1
     Config: ClassVar[type] = PretrainedFcosConfig
     reference: ClassVar[str] = (
         "Tian, Shen, Chen, He: FCOS. ICCV 2019, on EfficientNet-Lite0 (Tan, Le: EfficientNet. ICML 2019)"

@@ -33,9 +33,8 @@ class PretrainedUNet:
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
-    rank: ClassVar[
-        int
-    ] = -1  # tried first: what it starts from is worth more than what nets from scratch learn in minutes
+    # tried first: what it starts from is worth more than what nets from scratch learn in minutes
+    rank: ClassVar[int] = -1
     Config: ClassVar[type] = PretrainedUNetConfig
     reference: ClassVar[str] = (
         "Iglovikov, Shvets: TernausNet, U-Net with VGG11 Encoder Pre-Trained on ImageNet. 2018, here with EfficientNet-Lite0"

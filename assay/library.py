@@ -120,6 +120,7 @@ class _Loop:
             "n_features": len(resolved.features),
             "n_classes": problem.target.n_classes,
             "n_folds": len(problem.folds),
+            "perfect": METRICS[resolved.metric].perfect,
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(

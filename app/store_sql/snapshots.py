@@ -15,6 +15,7 @@ from app.db.tables import WorkerRow, table
 from app.store_sql import chores
 from app.store_sql.change import jobs
 from app.store_sql.trials import IS_OPEN, VALUES, trial_of, trials
+from assay.metrics import METRICS
 from assay.search.lifecycle import JobStatus, StopReason
 from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
@@ -175,6 +176,7 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
         "n_classes": resolved.get("n_classes", 0),
         # of a hold-out, `folds` tells how large the part is that judges: one is trained
         "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
+        "perfect": METRICS[resolved["metric"]].perfect if resolved.get("metric") in METRICS else None,
     }
     if starts := resolved.get("options", {}).get("warm_starts"):
         facts["warm_starts"] = starts

@@ -24,6 +24,12 @@ class Metric:
     greater_is_better: bool
     function: Function
     about: str
+    unbounded: bool = False  # no value is the best there can be
+
+    @property
+    def perfect(self) -> float | None:
+        """The internal score that nothing exceeds; None where there is no such."""
+        return None if self.unbounded else 1.0 if self.greater_is_better else 0.0
 
     def serving(self, kind: str, function: Function) -> Metric:
         """The same for one more kind, whose truth has an attribute `targets`: several targets at once."""

@@ -132,7 +132,7 @@ def _core_distances(far: np.ndarray, d: int) -> np.ndarray:
 
 
 metrics = [
-    Metric(name, frozenset({KIND}), greater, function, about)
+    Metric(name, frozenset({KIND}), greater, function, about, unbounded=function is calinski_harabasz)
     for name, greater, function, about in (
         (
             "clustering_quality",

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from assay.model import wire
+
 OPSET = 20
 ML_OPSET = 3
 IR_VERSION = 10
@@ -227,37 +229,49 @@ def encode(
     def info(p: Port) -> Any:
         return helper.make_tensor_value_info(p.name, kinds[p.dtype], list(p.shape))
 
-    def encoded(node: Node) -> Any:
-        plain = {k: v for k, v in node.attrs.items() if not isinstance(v, np.ndarray)}
-        proto = helper.make_node(node.op, list(node.inputs), list(node.outputs), domain=node.domain or None, **plain)
-        for name, array in node.attrs.items():
-            if isinstance(array, np.ndarray):
-                proto.attribute.append(_array_attribute(name, array))
-        return proto
-
-    nodes = [encoded(n) for n in graph.nodes]
-    tensors = [numpy_helper.from_array(np.asarray(a), name) for name, a in graph.tensors.items()]
-    body = helper.make_graph(nodes, "assay", [info(p) for p in inputs], [info(p) for p in outputs], tensors)
+    body = helper.make_graph([], "assay", [info(p) for p in inputs], [info(p) for p in outputs])
+    pieces = [body.SerializeToString()]
+    pieces += [wire.delimited(_GRAPH_NODE, _node(n)) for n in graph.nodes]
+    for name, array in graph.tensors.items():
+        tensor = numpy_helper.from_array(np.asarray(array), name)
+        pieces.append(wire.delimited(_GRAPH_INITIALIZER, tensor.SerializeToString()))
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(ML, ML_OPSET)]
-    model = helper.make_model(body, opset_imports=opsets, ir_version=IR_VERSION, producer_name="assay")
+    model = onnx.ModelProto(ir_version=IR_VERSION, producer_name="assay", opset_import=opsets)
     helper.set_model_props(model, dict(metadata or {}))
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
+    encoded = bytes(model.SerializeToString()) + wire.delimited(_MODEL_GRAPH, b"".join(pieces))
+    onnx.checker.check_model(encoded)
+    return encoded
 
 
+# field numbers of onnx.proto (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto)
+_MODEL_GRAPH, _GRAPH_NODE, _GRAPH_INITIALIZER, _NODE_ATTRIBUTE = 7, 1, 5, 5
+_FLOATS, _INTS, _STRINGS = 7, 8, 9
 TREE_MODES = (b"LEAF", b"BRANCH_LEQ")  # what the int8 codes of a tree ensemble's `nodes_modes` stand for
 
 
-def _array_attribute(name: str, array: np.ndarray) -> Any:
-    """An array as a node attribute, written at once: a forest has millions of numbers."""
-    import onnx
+def _node(node: Node) -> bytes:
+    from onnx import helper
+
+    plain = {k: v for k, v in node.attrs.items() if not isinstance(v, np.ndarray)}
+    proto = helper.make_node(node.op, list(node.inputs), list(node.outputs), domain=node.domain or None, **plain)
+    arrays = [(k, v) for k, v in node.attrs.items() if isinstance(v, np.ndarray)]
+    written = [wire.delimited(_NODE_ATTRIBUTE, _array_attribute(name, array)) for name, array in arrays]
+    return bytes(proto.SerializeToString()) + b"".join(written)
+
+
+def _array_attribute(name: str, array: np.ndarray) -> bytes:
+    from onnx import AttributeProto
+
+    def of(kind: int) -> bytes:
+        return bytes(AttributeProto(name=name, type=kind).SerializeToString())
 
     if name == "nodes_modes":
-        words = np.array(TREE_MODES, dtype=object)[array].tolist()
-        return onnx.AttributeProto(name=name, type=onnx.AttributeProto.STRINGS, strings=words)
+        return of(AttributeProto.STRINGS) + wire.texts(_STRINGS, TREE_MODES, array)
     if array.dtype.kind == "f":
-        return onnx.AttributeProto(name=name, type=onnx.AttributeProto.FLOATS, floats=array.tolist())
-    return onnx.AttributeProto(name=name, type=onnx.AttributeProto.INTS, ints=array.tolist())
+        return of(AttributeProto.FLOATS) + wire.packed_floats(_FLOATS, array)
+    if array.size and array.min() < 0:
+        return bytes(AttributeProto(name=name, type=AttributeProto.INTS, ints=array.tolist()).SerializeToString())
+    return of(AttributeProto.INTS) + wire.packed_ints(_INTS, array)
 
 
 def dumps(structure: Mapping[str, Any]) -> str:

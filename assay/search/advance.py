@@ -135,6 +135,7 @@ def history(snapshot: JobSnapshot) -> History:
         seconds_left=None if np.isinf(left) else left,
         trials_left=None if snapshot.limits.trials is None else snapshot.limits.trials - len(snapshot.trials),
         slots=snapshot.slots,
+        perfect=known.get("perfect"),
     )
     if facts.seconds_left is not None:  # without a clock a search must not depend on how fast the machine is
         facts = replace(facts, expected=expected_seconds(snapshot.trials, facts))

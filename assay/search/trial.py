@@ -89,6 +89,7 @@ class Facts:
     seconds_left: float | None = None  # of the search's own budget; None: no time limit
     trials_left: int | None = None
     slots: int = 1  # trials that run side by side
+    perfect: float | None = None  # the score that nothing exceeds, where there is one
     # (family, configuration) -> expected wall-clock seconds of a whole trial; None where no clock may matter
     expected: Callable[[str, Mapping[str, Value]], float] | None = field(default=None, compare=False)
 

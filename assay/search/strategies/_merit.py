@@ -13,14 +13,19 @@ import numpy as np
 from assay.search.strategies._economy import typical_seconds
 from assay.search.trial import History, Proposal
 
-MOST = 0.4  # share of the time left that one trial may take
+MOST = 0.4  # share of the time left that one trial may take,
+MOST_OF_BEST = 0.8  # and one of the best family, whose estimate its own trials have corrected
+LIKE = 0.04  # relative difference of errors that hardly matters in a blend
+CONTENDERS = 0.25  # share of the families
 LEAST_SHARE = 0.01  # of the searched trials, for any family that can still end in time
 
 
 def closeness(history: History) -> dict[str, float]:
     """1 for the family of the best trial, falling to 0 for families far behind; only families that completed one.
 
-    The unit is the spread of scores between the best trial and the middle one of the families' best.
+    The unit is a share of what the best trial lacks of a perfect score: errors of models on the same rows are so alike that
+    blending hardly ever gains by one that errs much more, for which one configuration is enough.  Where the folds' scores
+    spread more than that, nobody knows who contends; without a perfect score the first quarter of the families does.
     """
     best: dict[str, float] = {}
     for t in history.completed:
@@ -31,16 +36,22 @@ def closeness(history: History) -> dict[str, float]:
     top = max(best.values())
     gaps = np.array([top - s for s in best.values()])
     noise = [t.score_std for t in history.completed if t.score == top and t.score_std]
-    unit = max(float(np.median(gaps)), 0.5 * (noise[0] if noise else 0.0), 1e-12)
+    perfect = history.facts.perfect
+    lacks = float(np.quantile(gaps, CONTENDERS)) if perfect is None or perfect < top else LIKE * (perfect - top)
+    unit = max(lacks, 0.5 * (noise[0] if noise else 0.0), 1e-12)
     return {f: float(np.exp(-((top - s) / unit))) for f, s in best.items()}
 
 
 def affordable(history: History, proposal: Proposal) -> bool:
-    """Whether a trial will end in time without eating what the others need; always without a time limit."""
+    """Whether a trial will end in time without eating what the others need; always without a time limit.
+
+    The closer its family is to the best, the less there is that others could do better with the time.
+    """
     facts = history.facts
     if facts.seconds_left is None or facts.expected is None:
         return True
-    return facts.expected(proposal.family, proposal.config) <= MOST * facts.seconds_left
+    most = MOST + (MOST_OF_BEST - MOST) * closeness(history).get(proposal.family, 0.0)
+    return facts.expected(proposal.family, proposal.config) <= most * facts.seconds_left
 
 
 def shares(history: History, families: Iterable[str]) -> dict[str, float]:

@@ -1,7 +1,8 @@
 """The table of good starting configurations, fitted to the spaces at hand.
 
-`assay/search/portfolio.json` is an ordered list of {"family", "config", "source"}; a config names only what differs from
-the family's defaults.  An entry that does not fit the installed space (another name, a value out of range) is left out.
+`assay/search/portfolio.json` is an ordered list of {"family", "config", "source"} and sometimes "rows"; a config names only
+what differs from the family's defaults.  An entry that does not fit the installed space (another name, a value out of range)
+is left out, and so is one meant for other sizes of data.
 """
 
 from __future__ import annotations
@@ -18,26 +19,36 @@ from assay.space import Space, Value
 
 @dataclass(frozen=True)
 class Entry:
-    """One starting configuration.  source: where it was published, or the idea behind it."""
+    """One starting configuration.
+
+    source: where it was published, or the idea behind it.  rows: (least, most) of the data it is meant for, None for no end.
+    """
 
     family: str
     config: Mapping[str, Value]
     source: str
+    rows: tuple[int | None, int | None] = (None, None)
+
+    def suits(self, n_rows: int) -> bool:
+        """Whether data of so many rows are what it is meant for."""
+        least, most = self.rows
+        return (least is None or n_rows >= least) and (most is None or n_rows <= most)
 
 
 @cache
 def table() -> tuple[Entry, ...]:
     """The shipped portfolio, the most useful configurations first."""
     text = resources.files("assay.search").joinpath("portfolio.json").read_text(encoding="utf-8")
-    return tuple(Entry(e["family"], e["config"], e["source"]) for e in json.loads(text))
+    entries = json.loads(text)
+    return tuple(Entry(e["family"], e["config"], e["source"], tuple(e.get("rows", (None, None)))) for e in entries)
 
 
-def starts(spaces: Mapping[str, Space], entries: Sequence[Entry] | None = None) -> list[Proposal]:
+def starts(spaces: Mapping[str, Space], n_rows: int, entries: Sequence[Entry] | None = None) -> list[Proposal]:
     """The entries that fit the spaces, in their order.  entries: None for the shipped table."""
     found: list[Proposal] = []
     for entry in table() if entries is None else entries:
         space = spaces.get(entry.family)
-        if space is None or not entry.config.keys() <= {d.name for d in space}:
+        if space is None or not entry.suits(n_rows) or not entry.config.keys() <= {d.name for d in space}:
             continue
         config = {**space.defaults(), **entry.config}
         if space.contains(config):

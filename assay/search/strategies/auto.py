@@ -30,7 +30,7 @@ class Auto:
     def propose(
         self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, n: int
     ) -> list[Proposal]:
-        listed = _listed(spaces)
+        listed = _listed(spaces, history.facts.n_rows)
 
         def draw(seen: History, left: Mapping[str, Space], attempt: int) -> Proposal | None:
             if attempt == 0 and (seen.next_number % SEARCH_EVERY or len(seen.completed) < len(left)):
@@ -45,9 +45,9 @@ class Auto:
         return Verdict.STOP if _folds.hopeless(history, trial, report) else Verdict.CONTINUE
 
 
-def _listed(spaces: Mapping[str, Space]) -> list[Proposal]:
+def _listed(spaces: Mapping[str, Space], n_rows: int) -> list[Proposal]:
     """The portfolio, with the defaults of families that it does not know."""
-    listed = starts(spaces)
+    listed = starts(spaces, n_rows)
     known = {p.family for p in listed}
     others = [Proposal(f, s.complete(s.defaults()), "default") for f, s in spaces.items() if f not in known]
     return listed[:UNLISTED_AFTER] + others + listed[UNLISTED_AFTER:]

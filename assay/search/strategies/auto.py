@@ -69,7 +69,7 @@ def _untried_start(
 def _searched(seen: History, left: Mapping[str, Space], rng: np.random.Generator, attempt: int) -> Proposal:
     from assay.search.strategies import _tpe
 
-    chances = shares(seen, left)
+    chances = shares(seen, _ready(seen, left))
     names = list(chances)
     family = names[int(rng.choice(len(names), p=list(chances.values())))]
     space = left[family]
@@ -80,6 +80,17 @@ def _searched(seen: History, left: Mapping[str, Space], rng: np.random.Generator
         config = _local.move(space, space.complete(position.best.config), position.step, rng, attempt)
         return Proposal(family, config, f"near trial {position.best.number}")
     return Proposal(family, _tpe.suggest_config(seen, family, space, attempt), "TPE")
+
+
+def _ready(seen: History, left: Mapping[str, Space]) -> list[str]:
+    """Families with something to start from: a completed trial, or a default that ends in time.  All if none has."""
+    done = {t.family for t in seen.completed}
+    ready = [
+        name
+        for name, space in left.items()
+        if name in done or affordable(seen, Proposal(name, space.complete(space.defaults())))
+    ]
+    return ready or list(left)
 
 
 def explain(history: History) -> str:

@@ -105,7 +105,7 @@ def run_build(slot: Slot, claim: Claim) -> None:
     folder = slot.scratch / f"build-{claim.number}"
     folder.mkdir()
     limit = snapshot.limits.time_seconds
-    left = BUILD_SECONDS if limit is None else max(3.0, limit + 0.5 * slack_seconds(limit) - snapshot.elapsed)
+    left = BUILD_SECONDS if limit is None else max(3.0, limit + 0.25 * slack_seconds(limit) - snapshot.elapsed)
     try:
         answer = slot.ask(
             claim,

@@ -26,7 +26,7 @@ VALUES = [
     trials.c[name]
     for name in (
         *("number", "family", "config", "status", "score", "score_std", "fold_scores", "curve", "max_steps"),
-        *("fit_seconds", "note", "error"),
+        *("fit_seconds", "note", "error", "size_bytes"),
     )
 ]
 LOST: Mapping[str, Any] = {
@@ -92,6 +92,7 @@ def trial_of(row: Any) -> Trial:
         row.note,
         None if row.error is None else str(row.error.get("code")),
         None if row.error is None else str(row.error.get("message") or "") or None,
+        row.size_bytes,
     )
 
 

@@ -15,6 +15,8 @@ from assay.search.trial import Trial, TrialStatus
 from assay.space import Space
 
 COUNTED_SECONDS = 10.0  # of the time limit for each trial of the trial limit, from which the clock is not looked at
+LIKELY = 4  # best trials: about as many are in an ensemble
+PACKED_BYTES = 2.5e7  # of checkpoints that are composed, replayed and packed in a second
 
 
 @dataclass(frozen=True)
@@ -160,14 +162,19 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
 def reserve_seconds(job: JobSnapshot) -> float:
     """Seconds of the limit kept for the final ensemble and its packaging.
 
-    Three percent and two seconds, and twice what the last build took: the final one has more members than an early one.
-    Never more than a third of the limit.
+    Three percent and a second and a half, and what the final build will take: more than the early ones, which have fewer
+    members, and what composing, replaying and packing the best trials takes by their size.  Never more than a third of
+    the limit.
     """
     limit = job.limits.time_seconds
     if limit is None:
         return 0.0
     built = max((b.seconds or 0.0 for b in job.builds), default=0.0)
-    return min(limit / 3, 0.03 * limit + 2.0 + 2.0 * built)
+    best = sorted((t for t in job.completed if t.score is not None), key=lambda t: (-(t.score or 0.0), t.number))[
+        :LIKELY
+    ]
+    packed = sum(t.size_bytes or 0 for t in best) / PACKED_BYTES
+    return min(limit / 3, 0.03 * limit + 1.5 + max(1.5 * built, packed))
 
 
 def search_seconds_left(job: JobSnapshot) -> float:

@@ -250,6 +250,7 @@ class InMemoryStore:
                 seconds=outcome.seconds,
                 error=error,
                 why=why,
+                size_bytes=outcome.size_bytes,
             )
             del j.claims[claim.kind, claim.number]
             j.outcomes[claim.number] = outcome

@@ -19,7 +19,7 @@ from assay.search.lifecycle import ENDED, JobStatus
 from assay.search.plan import JobSnapshot, reserve_seconds, search_seconds_left
 from assay.search.store import Claim, InMemoryStore, Outcome
 from assay.search.trial import Report, TrialStatus, Verdict
-from assay.spec import Budget, JobSpec, Objective, SearchSpec, TaskSpec, Validation, limits_of, resolve
+from assay.spec import Budget, JobSpec, Objective, SearchSpec, TaskSpec, Validation, limits_of, picture_side, resolve
 
 if TYPE_CHECKING:
     from assay.data.loaded import Loaded
@@ -120,6 +120,7 @@ class _Loop:
             "n_features": len(resolved.features),
             "n_classes": problem.target.n_classes,
             "n_folds": len(problem.folds),
+            "side": picture_side(resolved.options),
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(

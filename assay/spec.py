@@ -142,6 +142,11 @@ class Resolved:
         return Resolved(**body)
 
 
+def picture_side(options: Mapping[str, Any]) -> int:
+    """Side in pixels that a task decided to decode pictures at, from `Resolved.options`; 0 where there are none."""
+    return int(options.get("image_size") or options.get("side") or 0)
+
+
 class ColumnFacts(Protocol):
     """What resolving needs of a column's profile."""
 

@@ -20,6 +20,7 @@ from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
 from assay.search.trial import Trial
 from assay.space import Space
+from assay.spec import picture_side
 
 KEPT = 64  # jobs remembered at once
 workers = table(WorkerRow)
@@ -175,6 +176,7 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
         "n_classes": resolved.get("n_classes", 0),
         # of a hold-out, `folds` tells how large the part is that judges: one is trained
         "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
+        "side": picture_side(resolved.get("options", {})),
     }
     if starts := resolved.get("options", {}).get("warm_starts"):
         facts["warm_starts"] = starts

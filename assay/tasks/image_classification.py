@@ -74,7 +74,8 @@ class ImageClassification(Classification):
         )  # fmt: skip
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
-        from assay.data.front_image import Decoded, ImageFront
+        from assay.data.front_image import ImageFront
+        from assay.data.images.shared import decoded
         from assay.model.gate import gate_table
 
         name = resolved.features[0]
@@ -108,8 +109,8 @@ class ImageClassification(Classification):
         return replace(
             problem,
             resolved=replace(resolved, n_classes=len(problem.classes), folds=len(folds), n_rows=len(problem.y)),
-            features=Table({name: Decoded.by(front, files)}, {name: ColumnType.IMAGE}),
-            gate=Table({name: Decoded.by(front, gate.blobs(name))}, {name: ColumnType.IMAGE}),
+            features=Table({name: decoded(front, files)}, {name: ColumnType.IMAGE}),
+            gate=Table({name: decoded(front, gate.blobs(name))}, {name: ColumnType.IMAGE}),
             folds=folds,
             fronts={name: front},
             notes=tuple(notes),

@@ -62,7 +62,8 @@ class FinetunedBackbone:
         return config.epochs
 
     def cost(self, config: FinetunedBackboneConfig, shape: Shape) -> Cost:
-        size = (config.size / 128) ** 2
+        seen = _backbones.seen_size(config.size, shape.side) if shape.side else config.size
+        size = (seen / 128) ** 2
         epoch = shape.n_rows * size / RATE
         memory = 900_000_000 + shape.n_rows * 50_000 + config.batch_size * 3e7 * size
         return Cost(4.0 + min(0.5 * config.epochs, ENOUGH) * epoch, int(memory), int(memory))
@@ -120,7 +121,7 @@ def _probe(net: Any, backbone: _backbones.Backbone, data: Split, ctx: TrialConte
 
     from search_spaces.image._heads import fit_logistic
 
-    found = _backbones.run(backbone.exported(net.body), data.x, ctx.threads)
+    found = _backbones.run(_backbones.session_of(backbone.exported(net.body), ctx.threads), data.x)
     mean, spread = found.mean(0), found.std(0)
     scale = 1.0 / np.maximum(spread, 0.2 * max(1e-6, float(np.sqrt(np.mean(spread**2)))))
     scaled = replace(data, x=np.asarray((found - mean) * scale, np.float32))

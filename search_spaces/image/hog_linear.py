@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float
-from search_spaces.image._pixels import GradientWish
+from search_spaces.image._pixels import GradientWish, gradients_of
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,8 @@ class HogLinear:
         return 1
 
     def cost(self, config: HogLinearConfig, shape: Shape) -> Cost:
-        d = 5 * config.directions * (config.side // 4) ** 2
-        pixels = config.side**2 * config.directions
-        seconds = 0.1 + shape.n_rows * (pixels * 5e-8 + d * max(2, shape.n_classes) * 6e-8)
+        d, features = gradients_of(shape, config.side, config.directions)
+        seconds = 0.1 + features + shape.n_rows * d * max(2, shape.n_classes) * 1e-7
         return Cost(seconds, 300_000_000 + 12 * shape.n_rows * d)
 
     def fit(self, config: HogLinearConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -147,6 +147,11 @@ def picture_side(options: Mapping[str, Any]) -> int:
     return int(options.get("image_size") or options.get("side") or 0)
 
 
+def learnt_rows(n: int, options: Mapping[str, Any]) -> int:
+    """Of n rows with a target, those that are not of a test part which the data itself names."""
+    return max(1, n - int(options.get("tested", 0)))
+
+
 class ColumnFacts(Protocol):
     """What resolving needs of a column's profile."""
 

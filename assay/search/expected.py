@@ -67,7 +67,7 @@ def _training_rows(facts: Facts) -> int:
     """Of one fold.  A hold-out counts as half of the rows, which the estimates for other data were measured with; pictures
     lose a test part and a part of the rest."""
     if facts.side and facts.n_folds <= 1:
-        return max(1, int(0.75 * facts.n_rows))
+        return max(1, int(0.8 * facts.n_rows))
     return max(1, facts.n_rows * max(1, facts.n_folds - 1) // max(2, facts.n_folds))
 
 

@@ -101,7 +101,7 @@ def _with_head(body: nn.Module, classes: int, dropout: float) -> Any:
     class Headed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.body, self.drop, self.answer = body, nn.Dropout(dropout), nn.Linear(width, classes)
+            self.body, self.drop, self.head = body, nn.Dropout(dropout), nn.Linear(width, classes)
 
         def depth_of(self, name: str) -> int:
             if not name.startswith("body."):
@@ -109,7 +109,7 @@ def _with_head(body: nn.Module, classes: int, dropout: float) -> Any:
             return 1 + int(self.body.depth_of(name.removeprefix("body.")))  # type: ignore[operator]
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            out: torch.Tensor = self.answer(self.drop(self.body(x)))
+            out: torch.Tensor = self.head(self.drop(self.body(x)))
             return out
 
     return Headed()
@@ -127,8 +127,8 @@ def _probe(net: Any, backbone: _backbones.Backbone, data: Split, ctx: TrialConte
     scaled = replace(data, x=np.asarray((found - mean) * scale, np.float32))
     (_, weight, bias), *_ = [s for s in fit_logistic(scaled, ctx, 1e-2).steps if s[0] == "affine"]
     with torch.no_grad():
-        net.answer.weight.copy_(torch.from_numpy((weight * scale[:, None]).T.copy()))
-        net.answer.bias.copy_(torch.from_numpy(bias - (mean * scale) @ weight))
+        net.head.weight.copy_(torch.from_numpy((weight * scale[:, None]).T.copy()))
+        net.head.bias.copy_(torch.from_numpy(bias - (mean * scale) @ weight))
 
 
 class FinetunedPredictor:
@@ -148,7 +148,7 @@ class FinetunedPredictor:
         scope = Scope()
         ops = ScopeOps(scope)
         found = scope.include(self.backbone.exported(self.net.body).renamed({"pixels": ops.pixels(x)}))
-        return scope.graph(ops.softmax(ops.linear(found, self.net.answer)))
+        return scope.graph(ops.softmax(ops.linear(found, self.net.head)))
 
 
 family = FinetunedBackbone()

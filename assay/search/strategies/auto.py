@@ -27,7 +27,8 @@ UNLISTED = "default of a family beside the portfolio"
 SEARCH_EVERY = 4  # trials, while the portfolio lasts
 UNLISTED_AFTER = 8  # entries of the portfolio: where the defaults of families that it does not know come in
 CHEAP = 0.1  # share of the time left that such a default may take there; a dearer one comes after all entries
-LAST = 0.75  # share of the time left that a family's first trial may take when nothing better is affordable
+LAST = 0.75  # share of the time left that a trial may take at most
+AFFORDING = 6  # draws of the search until one is taken that would end too late
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,11 @@ class Auto:
                 start = _untried_start(listed, seen, spaces, left) or _cheapest_new(listed, seen, left)
                 if start is not None:
                     return start
-            return _searched(seen, left, rng, attempt)
+            for more in range(AFFORDING):
+                found = _searched(seen, left, rng, attempt + more)
+                if affordable(seen, found, LAST):
+                    break
+            return found
 
         return ask(history, spaces, rng, n, draw, defaults=1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -105,15 +105,21 @@ class Shape:
     n_rows: int
     n_features: int  # of the design matrix
     n_classes: int = 0
+    side: int = 0  # of the pictures as they are decoded, in pixels; 0 where there are none or it is not known
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one fit of one fold is expected to need on one core.  Rough: observed times refine it."""
+    """What one fit of one fold is expected to need on one core.  Rough: observed times refine it.
+
+    kept: what of it is computed once for all trials of a job (features of pictures), as a name and its part of the
+    seconds: a later trial that needs the same is expected to be quicker by so much.
+    """
 
     seconds: float
     host_bytes: int
     device_bytes: int = 0
+    kept: tuple[Hashable, float] | None = None
 
 
 class TrialContext(Protocol):

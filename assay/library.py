@@ -19,7 +19,18 @@ from assay.search.lifecycle import ENDED, JobStatus
 from assay.search.plan import JobSnapshot, reserve_seconds, search_seconds_left
 from assay.search.store import Claim, InMemoryStore, Outcome
 from assay.search.trial import Report, TrialStatus, Verdict
-from assay.spec import Budget, JobSpec, Objective, SearchSpec, TaskSpec, Validation, limits_of, resolve
+from assay.spec import (
+    Budget,
+    JobSpec,
+    Objective,
+    SearchSpec,
+    TaskSpec,
+    Validation,
+    learnt_rows,
+    limits_of,
+    picture_side,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from assay.data.loaded import Loaded
@@ -116,11 +127,12 @@ class _Loop:
         problem = self.matrices.problem
         facts = {
             "kind": resolved.kind,
-            "n_rows": len(problem.y),
+            "n_rows": learnt_rows(len(problem.y), resolved.options),
             "n_features": len(resolved.features),
             "n_classes": problem.target.n_classes,
             "n_folds": len(problem.folds),
             "perfect": METRICS[resolved.metric].perfect,
+            "side": picture_side(resolved.options),
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(

@@ -142,6 +142,16 @@ class Resolved:
         return Resolved(**body)
 
 
+def picture_side(options: Mapping[str, Any]) -> int:
+    """Side in pixels that a task decided to decode pictures at, from `Resolved.options`; 0 where there are none."""
+    return int(options.get("image_size") or options.get("side") or 0)
+
+
+def learnt_rows(n: int, options: Mapping[str, Any]) -> int:
+    """Of n rows with a target, those that are not of a test part which the data itself names."""
+    return max(1, n - int(options.get("tested", 0)))
+
+
 class ColumnFacts(Protocol):
     """What resolving needs of a column's profile."""
 

@@ -214,7 +214,12 @@ def run_prediction(slot: Slot, claim: Claim) -> None:
 
 def _problem(storage: Storage, cache: Path, work: rows.JobWork) -> dict[str, Any]:
     paths = [str(local_copy(storage, blob, sha256, cache / "tables", ".arrow")) for blob, sha256 in work.tables]
-    return {"paths": paths, "sha256": [sha256 for _, sha256 in work.tables], "resolved": work.resolved}
+    return {
+        "paths": paths,
+        "sha256": [sha256 for _, sha256 in work.tables],
+        "resolved": work.resolved,
+        "shelf": str(cache / "shelf"),
+    }
 
 
 def _known_work(slot: Slot, job: str) -> rows.JobWork:

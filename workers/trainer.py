@@ -210,6 +210,7 @@ class Work:
         """The prepared problem, kept by the content hash of its table and what was resolved."""
         key = json.dumps([problem["sha256"], problem["resolved"]], sort_keys=True)
         if key not in self.problems:
+            from assay.data import shelf
             from assay.data.join import stacked
             from assay.data.table import Table
             from assay.spec import Resolved
@@ -217,6 +218,7 @@ class Work:
             from assay.training.evaluate import Matrices
 
             resolved = Resolved.from_json(problem["resolved"])
+            shelf.use(Path(problem["shelf"]) if "shelf" in problem else None)
             tables = [Table.read(Path(path)) for path in problem["paths"]]
             if len(tables) > 1:
                 used = {resolved.target, *resolved.features, resolved.group_column, resolved.time_column}

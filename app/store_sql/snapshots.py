@@ -21,6 +21,7 @@ from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
 from assay.search.trial import Trial
 from assay.space import Space
+from assay.spec import learnt_rows, picture_side
 
 KEPT = 64  # jobs remembered at once
 workers = table(WorkerRow)
@@ -171,12 +172,13 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
     resolved = row.resolved
     facts = {
         "kind": resolved.get("kind", ""),
-        "n_rows": resolved.get("n_rows", 0),
+        "n_rows": learnt_rows(resolved.get("n_rows", 0), resolved.get("options", {})),
         "n_features": len(resolved.get("features", ())),
         "n_classes": resolved.get("n_classes", 0),
         # of a hold-out, `folds` tells how large the part is that judges: one is trained
         "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
         "perfect": METRICS[resolved["metric"]].perfect if resolved.get("metric") in METRICS else None,
+        "side": picture_side(resolved.get("options", {})),
     }
     if starts := resolved.get("options", {}).get("warm_starts"):
         facts["warm_starts"] = starts

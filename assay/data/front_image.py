@@ -5,7 +5,7 @@ Bilinear scaling with the support grown to the step (Pillow's), so that shrinkin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,15 +94,21 @@ class Decoded(Blobs):
 def decode(front: Any, files: Blobs) -> tuple[Decoded, list[int]]:
     """The files with their pixels, and the rows of those that are no readable pictures.  front: an ImageFront."""
     assert isinstance(front, ImageFront)
+    unreadable: list[int] = []
+    out = pixels_of(front, list(files), unreadable)
+    return Decoded(files.array, out, front), unreadable
+
+
+def pixels_of(front: ImageFront, files: Sequence[bytes | None], unreadable: list[int] | None = None) -> np.ndarray:
+    """uint8 (n, size, size, 3).  unreadable: gets the rows of those that are no pictures."""
     out = np.zeros((len(files), front.size, front.size, 3), np.uint8)
-    unreadable = []
     for i, data in enumerate(files):
         pixels = None if data is None else front.pixels(data)
         if pixels is not None:
             out[i] = pixels
-        elif data is not None:
+        elif data is not None and unreadable is not None:
             unreadable.append(i)
-    return Decoded(files.array, out, front), unreadable
+    return out
 
 
 def inner_size(width: int, height: int, size: int) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from assay.model.compose import FLOOR, combine, pooled
 
 ROWS = 300  # validation rows below which nothing is learned: chance would
 BOUNDS = (0.4, 2.5)  # of a temperature
+PRIOR_SPREAD = 0.35  # of the logarithm of a single net's temperature, before its rows are seen
 STACK_ROWS = 2_000  # validation rows below which members are not stacked
 MOST_STACK_ROWS = 10_000  # more change a dozen exponents little and cost seconds
 STACK_GAIN = 1e-3  # relative gain in log-loss, on rows not used for fitting, that stacking must bring
@@ -39,6 +40,26 @@ def fit_temperature(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = No
         before += _loss(y[judge], p[judge], w[judge], 1.0)
         after += _loss(y[judge], p[judge], w[judge], t)
     return _best_temperature(y, p, w) if after < before * (1.0 - GAIN) else 1.0
+
+
+def likely_temperature(y: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """The temperature of the power p^(1/T), normalised, that rows of one trial make likely, however few they are.
+
+    For a net that was trained towards smoothed targets and so doubts what it knows: members of an ensemble are chosen by
+    log-loss where rows are few, and doubt would count as error.  The log-temperature has a normal prior around 0, so that
+    a handful of right answers makes no certainty.  y: codes (n,); p: (n, k); 1.0 without rows.
+    """
+    if not len(y):
+        return 1.0
+    from scipy.optimize import minimize_scalar
+
+    w = np.ones(len(y)) if weight is None else weight
+
+    def unlikely(t: float) -> float:
+        return len(y) * _loss(y, p, w, float(np.exp(t))) + 0.5 * (t / PRIOR_SPREAD) ** 2
+
+    low, high = np.log(BOUNDS)
+    return float(np.exp(minimize_scalar(unlikely, bounds=(low, high), method="bounded").x))
 
 
 def fit_exponents(

@@ -132,6 +132,7 @@ def history(snapshot: JobSnapshot) -> History:
         n_features=int(known.get("n_features", 0)),
         n_folds=int(known.get("n_folds", 1)),
         n_classes=int(known.get("n_classes", 0)),
+        side=int(known.get("side", 0)),
         seconds_left=None if np.isinf(left) else left,
         trials_left=None if snapshot.limits.trials is None else snapshot.limits.trials - len(snapshot.trials),
         slots=snapshot.slots,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
 
-from assay.families import Shape, WholeFamily
+from assay.families import Cost, Shape, WholeFamily
 from assay.families import discover as families
 from assay.search.trial import Facts, Trial
 from assay.space import Value, build
@@ -23,24 +23,33 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
     A family's correction is the ratio of observed to estimated seconds over its last completed trials, drawn to that of
     all families while there are few; before anything completed the estimates stand.  Sums are compared, so that what is
     dear decides and the noise of quick trials does not.  A family that `keeps_time` says what is enough for it and takes
-    what there is: how long its trials took, or how slowly others began, says nothing of the next one.
+    what there is: how long its trials took, or how slowly others began, says nothing of the next one.  What is kept for all
+    trials (`Cost.kept`) is paid once a job, whatever the folds; after a trial that needed it, it is there.
     """
-    shape = Shape(
-        max(1, facts.n_rows * max(1, facts.n_folds - 1) // max(2, facts.n_folds)), facts.n_features, facts.n_classes
-    )
+    shape = Shape(_training_rows(facts), facts.n_features, facts.n_classes, facts.side)
+    overhead = OVERHEAD + OVERHEAD_OF_FOLD * facts.n_folds
 
-    def estimate(family: str, config: Mapping[str, Value]) -> float:
-        overhead = OVERHEAD + OVERHEAD_OF_FOLD * facts.n_folds
+    @cache
+    def cost_of(family: str, config: tuple[tuple[str, Value], ...]) -> Cost | None:
         found = families().get(family)
-        if found is None:
-            return overhead
-        fits = facts.n_folds + isinstance(found, WholeFamily)
-        return overhead + float(found.cost(build(found.Config, dict(config)), shape).seconds) * fits
+        return None if found is None else found.cost(build(found.Config, dict(config)), shape)
 
+    def estimate(family: str, config: Mapping[str, Value], there: Container[Hashable]) -> float:
+        cost = cost_of(family, tuple(config.items()))
+        if cost is None:
+            return overhead
+        kept, once = cost.kept or (None, 0.0)
+        fits = facts.n_folds + isinstance(families()[family], WholeFamily)
+        return overhead + max(0.0, cost.seconds - once) * fits + (0.0 if kept in there else once)
+
+    there: set[Hashable] = set()
     seen: dict[str, list[tuple[float, float]]] = {}
     for t in trials:
         if t.score is not None and t.seconds is not None:
-            seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config)))
+            seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config, there)))
+            cost = cost_of(t.family, tuple(t.config.items()))
+            if cost is not None and cost.kept is not None:
+                there.add(cost.kept[0])
     overall = _ratio([pair for pairs in seen.values() for pair in pairs])
 
     @cache
@@ -51,7 +60,15 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
         weight = len(pairs) / (len(pairs) + 0.5)
         return float(np.clip(_ratio(pairs) ** weight * overall ** (1 - weight), FASTEST, SLOWEST))
 
-    return lambda family, config: estimate(family, config) * correction(family)
+    return lambda family, config: estimate(family, config, there) * correction(family)
+
+
+def _training_rows(facts: Facts) -> int:
+    """Of one fold.  A hold-out counts as half of the rows, which the estimates for other data were measured with; pictures
+    lose a test part and a part of the rest."""
+    if facts.side and facts.n_folds <= 1:
+        return max(1, int(0.8 * facts.n_rows))
+    return max(1, facts.n_rows * max(1, facts.n_folds - 1) // max(2, facts.n_folds))
 
 
 def _ratio(pairs: Sequence[tuple[float, float]]) -> float:

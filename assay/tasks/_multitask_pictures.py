@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.data.front_image import Decoded, ImageFront
+from assay.data.front_image import ImageFront
+from assay.data.images.shared import decoded
 from assay.data.table import Blobs, ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.metrics import METRICS, for_kind
@@ -149,7 +150,7 @@ def prepare(table: Table, resolved: Resolved) -> Problem:
     gate = gate.take(np.concatenate([real, hard[: HARD_ROWS // 2], hard[-HARD_ROWS // 2 :]]))
 
     def seen(rows: Table, pixels: Blobs) -> Table:
-        columns: dict[str, Any] = {**rows.columns, pictures.IMAGE: Decoded.by(front, pixels)}
+        columns: dict[str, Any] = {**rows.columns, pictures.IMAGE: decoded(front, pixels)}
         return Table(columns, rows.types)
 
     return Problem(

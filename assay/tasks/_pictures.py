@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from assay.data.front_image import Decoded, ImageFront
+from assay.data.front_image import ImageFront
+from assay.data.images.shared import decoded
 from assay.data.split import Folds, make_folds
 from assay.data.table import Blobs, ColumnType, Table
 from assay.errors import DataError, SpecError
@@ -116,7 +117,7 @@ def problem_of(
     front = front_of(resolved)
     kept = table.take(keep)
     files = kept.blobs(IMAGE)
-    pictures = Decoded.by(front, files)
+    pictures = decoded(front, files)
     folds = folds_of(kept, resolved, files, notes)
     features = Table({IMAGE: pictures}, {IMAGE: ColumnType.IMAGE})
     return Problem(

@@ -55,7 +55,8 @@ class ImageClassification(Classification):
         ]
         split = next((c for c in profile.columns if c.name == SPLIT), None)
         own = _own_splits(split)
-        method, folds = _validation(spec, found.n_rows, own, because)
+        tested = _tested(split)
+        method, folds = _validation(spec, found.n_rows - tested, own, because)
         families = found.families
         if spec.search.families is None:
             families, missing = available(families)
@@ -70,11 +71,12 @@ class ImageClassification(Classification):
         )
         return replace(
             found, features=(column.name,), left_out=left_out, method=method, folds=folds, families=families,
-            because=tuple(because), options={**found.options, "image_size": size},
+            because=tuple(because), options={**found.options, "image_size": size, "tested": tested},
         )  # fmt: skip
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
-        from assay.data.front_image import Decoded, ImageFront
+        from assay.data.front_image import ImageFront
+        from assay.data.images.shared import decoded
         from assay.model.gate import gate_table
 
         name = resolved.features[0]
@@ -108,8 +110,8 @@ class ImageClassification(Classification):
         return replace(
             problem,
             resolved=replace(resolved, n_classes=len(problem.classes), folds=len(folds), n_rows=len(problem.y)),
-            features=Table({name: Decoded.by(front, files)}, {name: ColumnType.IMAGE}),
-            gate=Table({name: Decoded.by(front, gate.blobs(name))}, {name: ColumnType.IMAGE}),
+            features=Table({name: decoded(front, files)}, {name: ColumnType.IMAGE}),
+            gate=Table({name: decoded(front, gate.blobs(name))}, {name: ColumnType.IMAGE}),
             folds=folds,
             fronts={name: front},
             notes=tuple(notes),
@@ -167,6 +169,12 @@ def _median_side(column: ColumnFacts) -> int:
 def _own_splits(split: ColumnFacts | None) -> set[str]:
     told: Any = getattr(split, "statistics", None) or {}
     return {str(entry["value"]) for entry in told.get("top", ())}
+
+
+def _tested(split: ColumnFacts | None) -> int:
+    """Pictures of the archive's own test part: they are not trained on."""
+    told: Any = getattr(split, "statistics", None) or {}
+    return sum(int(entry["count"]) for entry in told.get("top", ()) if str(entry["value"]) == "test")
 
 
 def _validation(spec: JobSpec, n: int, own: set[str], because: list[str]) -> tuple[str, int]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from assay.data.shelf import digest, shelved
 from assay.errors import FamilyUnavailable
 from assay.model.graph import OPSET, Graph, Node, Scope
 
@@ -226,6 +227,15 @@ def _traced(net: nn.Module) -> Graph:
     return Graph(tuple(nodes), tensors, "features")
 
 
+@cache
+def mark(backbone: Backbone, size: int) -> str:
+    """A digest of the weights: what was computed with others is not taken for what these would compute."""
+    told = hashlib.blake2b(f"{size}".encode(), digest_size=16)
+    for name, tensor in sorted(backbone.graph(size).tensors.items()):
+        told.update(name.encode() + np.ascontiguousarray(tensor).tobytes())
+    return told.hexdigest()
+
+
 class Remembered:
     """Features of pictures by what the pictures are: folds, trials and parts of a job share most of them."""
 
@@ -234,11 +244,16 @@ class Remembered:
 
     def of(self, backbone: Backbone, size: int, x: np.ndarray) -> np.ndarray:
         """float32 (n, d) of pixels uint8 (n, s, s, 3)."""
-        keys = [((backbone, size), hashlib.blake2b(p.tobytes(), digest_size=16).digest()) for p in x]
+        keys = [((backbone, size), digest(p.tobytes())) for p in x]
         found = [self._kept.get(k) for k in keys]
         wanted = [i for i, f in enumerate(found) if f is None]
         if wanted or not len(x):
-            made = run(backbone.graph(size), x[wanted])
+            session = cache(lambda: session_of(backbone.graph(size)))
+            made = shelved(
+                f"features {mark(backbone, size)} {x.shape[1:]}",
+                [keys[i][1] for i in wanted],
+                lambda rows: run(session(), x[[wanted[i] for i in rows]]),
+            )
             if not len(x):
                 return made
             for i, row in zip(wanted, made, strict=True):
@@ -251,8 +266,8 @@ class Remembered:
 remembered = Remembered()
 
 
-def run(graph: Graph, x: np.ndarray, threads: int = 1, batch: int = 16) -> np.ndarray:
-    """Features, float32 (n, d), of pixels uint8 (n, s, s, 3), by onnxruntime: several times quicker than torch."""
+def session_of(graph: Graph, threads: int = 1) -> Any:
+    """Of onnxruntime, from `pixels` to features: several times quicker than torch."""
     import onnxruntime
 
     from assay.model.graph import Port, encode
@@ -260,7 +275,11 @@ def run(graph: Graph, x: np.ndarray, threads: int = 1, batch: int = 16) -> np.nd
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     model = encode(graph, [Port("pixels", "float32", ["N", 3, "h", "w"])], [Port(graph.output, "float32", ["N", None])])
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def run(session: Any, x: np.ndarray, batch: int = 16) -> np.ndarray:
+    """Features, float32 (n, d), of pixels uint8 (n, s, s, 3)."""
     parts = []
     for i in range(0, max(1, len(x)), batch):
         part = np.ascontiguousarray(x[i : i + batch].transpose(0, 3, 1, 2), dtype=np.float32)

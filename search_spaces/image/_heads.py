@@ -224,6 +224,7 @@ def fit_mlp(
     import torch
 
     from assay.errors import Diverged, TrialStopped
+    from assay.model.calibrate import likely_temperature
 
     torch.set_num_threads(ctx.threads)
     torch.manual_seed(ctx.seed)
@@ -272,4 +273,8 @@ def fit_mlp(
             break
         if ctx.seconds_left() < 0.5:
             break
+    t = likely_temperature(data.y_valid, now().predict(data.x_valid).astype(np.float64), data.weight_valid)
+    with torch.no_grad():
+        second.weight /= t
+        second.bias /= t
     return now()

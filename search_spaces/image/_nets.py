@@ -11,12 +11,13 @@ import numpy as np
 from assay.families import Cost, Shape, Split, TrialContext
 from assay.model.graph import Graph, Scope
 from assay.space import Choice, Float, Int, When
+from search_spaces.image._pixels import side_seen
 
 if TYPE_CHECKING:
     from assay.nn.images.nets import PictureNet
     from assay.training.images.augment import Augment
 
-ENOUGH = 15.0  # seconds that are worth starting a net for; with more time it trains on, with less it ends sooner
+ENOUGH = 16_000  # pictures looked at that are worth starting a net for; with more time it trains on, with less it ends sooner
 RATE = 2.5e10  # multiplications a second of training on one core; measured on shared AVX2 cores
 MIRROR_ROWS = 1500  # pictures that tell whether a mirrored one keeps its class
 
@@ -46,11 +47,12 @@ class NetConfig:
 
 
 def net_cost(config: NetConfig, shape: Shape, multiplications: float, parameters: float) -> Cost:
-    """multiplications: of one picture forward.  Time is capped: a fit ends in the time there is."""
-    full = 0.5 + 3 * multiplications * shape.n_rows * config.epochs / RATE
-    pictures = 6.0 * shape.n_rows * config.side**2
+    """multiplications: of one picture forward.  Time is that of a fit worth while: it ends in the time there is."""
+    looks = shape.n_rows * config.epochs
+    worth = min(looks, ENOUGH + 1e-6 * looks)
+    pictures = 6.0 * shape.n_rows * side_seen(shape, config.side) ** 2
     kept = config.batch_size * multiplications / 20
-    return Cost(min(full, ENOUGH + 1e-6 * full), int(450_000_000 + pictures + 4 * (6 * parameters + kept)),
+    return Cost(0.5 + 3 * multiplications * worth / RATE, int(450_000_000 + pictures + 4 * (6 * parameters + kept)),
                 int(500_000_000 + pictures + 4 * (6 * parameters + kept)))  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int
 from search_spaces.image._nets import NetConfig, fit_picture_net, net_cost
-from search_spaces.image._pixels import Pixels
+from search_spaces.image._pixels import Pixels, side_seen
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ConvNext:
         return config.epochs
 
     def cost(self, config: ConvNextConfig, shape: Shape) -> Cost:
-        w, area = config.width, config.side**2 / 4
+        w, area = config.width, side_seen(shape, config.side) ** 2 / 4
         # depthwise filters are few multiplications that take the time of many
         forward = area * w * (12 + config.blocks * (3 * 8 * w + 5 * config.kernel**2))
         return net_cost(config, shape, 1.05 * forward, 8 * w * w * config.blocks * 21)

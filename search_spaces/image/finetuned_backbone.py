@@ -62,7 +62,8 @@ class FinetunedBackbone:
         return config.epochs
 
     def cost(self, config: FinetunedBackboneConfig, shape: Shape) -> Cost:
-        size = (config.size / 128) ** 2
+        seen = _backbones.seen_size(config.size, shape.side) if shape.side else config.size
+        size = (seen / 128) ** 2
         epoch = shape.n_rows * size / RATE
         memory = 900_000_000 + shape.n_rows * 50_000 + config.batch_size * 3e7 * size
         return Cost(4.0 + min(0.5 * config.epochs, ENOUGH) * epoch, int(memory), int(memory))
@@ -100,7 +101,7 @@ def _with_head(body: nn.Module, classes: int, dropout: float) -> Any:
     class Headed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.body, self.drop, self.answer = body, nn.Dropout(dropout), nn.Linear(width, classes)
+            self.body, self.drop, self.head = body, nn.Dropout(dropout), nn.Linear(width, classes)
 
         def depth_of(self, name: str) -> int:
             if not name.startswith("body."):
@@ -108,7 +109,7 @@ def _with_head(body: nn.Module, classes: int, dropout: float) -> Any:
             return 1 + int(self.body.depth_of(name.removeprefix("body.")))  # type: ignore[operator]
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            out: torch.Tensor = self.answer(self.drop(self.body(x)))
+            out: torch.Tensor = self.head(self.drop(self.body(x)))
             return out
 
     return Headed()
@@ -120,14 +121,14 @@ def _probe(net: Any, backbone: _backbones.Backbone, data: Split, ctx: TrialConte
 
     from search_spaces.image._heads import fit_logistic
 
-    found = _backbones.run(backbone.exported(net.body), data.x, ctx.threads)
+    found = _backbones.run(_backbones.session_of(backbone.exported(net.body), ctx.threads), data.x)
     mean, spread = found.mean(0), found.std(0)
     scale = 1.0 / np.maximum(spread, 0.2 * max(1e-6, float(np.sqrt(np.mean(spread**2)))))
     scaled = replace(data, x=np.asarray((found - mean) * scale, np.float32))
     (_, weight, bias), *_ = [s for s in fit_logistic(scaled, ctx, 1e-2).steps if s[0] == "affine"]
     with torch.no_grad():
-        net.answer.weight.copy_(torch.from_numpy((weight * scale[:, None]).T.copy()))
-        net.answer.bias.copy_(torch.from_numpy(bias - (mean * scale) @ weight))
+        net.head.weight.copy_(torch.from_numpy((weight * scale[:, None]).T.copy()))
+        net.head.bias.copy_(torch.from_numpy(bias - (mean * scale) @ weight))
 
 
 class FinetunedPredictor:
@@ -147,7 +148,7 @@ class FinetunedPredictor:
         scope = Scope()
         ops = ScopeOps(scope)
         found = scope.include(self.backbone.exported(self.net.body).renamed({"pixels": ops.pixels(x)}))
-        return scope.graph(ops.softmax(ops.linear(found, self.net.answer)))
+        return scope.graph(ops.softmax(ops.linear(found, self.net.head)))
 
 
 family = FinetunedBackbone()

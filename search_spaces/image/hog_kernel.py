@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int
-from search_spaces.image._pixels import GradientWish
+from search_spaces.image._pixels import GradientWish, gradients_of
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,9 @@ class HogKernel:
         return 1
 
     def cost(self, config: HogKernelConfig, shape: Shape) -> Cost:
-        d = 5 * config.directions * (config.side // 4) ** 2
+        d, features = gradients_of(shape, config.side, config.directions)
         m = min(config.landmarks, shape.n_rows)
-        pixels = config.side**2 * config.directions
-        seconds = 0.2 + shape.n_rows * (pixels * 5e-8 + d * 3e-7 + m * m * 5e-10) + 2e-9 * m**3
+        seconds = 0.2 + features + shape.n_rows * (d * 2e-7 + m * m * 2.5e-10) + 1e-9 * m**3
         return Cost(seconds, 300_000_000 + shape.n_rows * (12 * d + 24 * m))
 
     def fit(self, config: HogKernelConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float
-from search_spaces.image._pixels import GradientWish
+from search_spaces.image._pixels import GradientWish, gradients_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class HogLinear:
     name: ClassVar[str] = "hog_linear"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    rank: ClassVar[int] = -1  # first however many pictures there are: nets are worth starting for less, but end late
     Config: ClassVar[type] = HogLinearConfig
     reference: ClassVar[str] = (
         "Dalal, Triggs: Histograms of Oriented Gradients for Human Detection. CVPR 2005; with a multinomial logistic "
@@ -37,9 +38,8 @@ class HogLinear:
         return 1
 
     def cost(self, config: HogLinearConfig, shape: Shape) -> Cost:
-        d = 5 * config.directions * (config.side // 4) ** 2
-        pixels = config.side**2 * config.directions
-        seconds = 0.1 + shape.n_rows * (pixels * 5e-8 + d * max(2, shape.n_classes) * 6e-8)
+        d, features = gradients_of(shape, config.side, config.directions)
+        seconds = 0.1 + features + shape.n_rows * d * max(2, shape.n_classes) * 1e-7
         return Cost(seconds, 300_000_000 + 12 * shape.n_rows * d)
 
     def fit(self, config: HogLinearConfig, data: Split, ctx: TrialContext) -> Predictor:

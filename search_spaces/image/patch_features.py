@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int, When
-from search_spaces.image._pixels import PatchWish
+from search_spaces.image._pixels import PatchWish, side_seen
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class PatchFeatures:
 
     def cost(self, config: PatchFeaturesConfig, shape: Shape) -> Cost:
         d = 2 * config.filters * config.grid**2
-        responses = config.filters * (config.side - config.size) ** 2
+        side = side_seen(shape, config.side)
+        responses = config.filters * (side - min(config.size, side // 2)) ** 2
         per_row = responses * (3 * config.size**2 * 5e-11 + 5e-9)
-        seconds = 2.0 + shape.n_rows * (per_row + d * 4e-7) + (3.0 if config.head == "kernel" else 0.0)
+        seconds = 2.0 + shape.n_rows * (per_row + d * 2.5e-7) + (3.0 if config.head == "kernel" else 0.0)
         return Cost(seconds, 400_000_000 + 16 * shape.n_rows * d)
 
     def fit(self, config: PatchFeaturesConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -114,8 +114,15 @@ class PretrainedBackbone:
         return config.epochs if config.head == "mlp" else 1
 
     def cost(self, config: PretrainedBackboneConfig, shape: Shape) -> Cost:
-        seconds = 2.0 + shape.n_rows * (config.size / 128) ** 2 * 5e-3
-        return Cost(seconds, 900_000_000 + shape.n_rows * 16_000)
+        size = _backbones.seen_size(config.size, shape.side) if shape.side else config.size
+        features = 1.0 + shape.n_rows * (size / 128) ** 2 * 5e-3
+        head = {
+            "linear": 0.5 + 1.2e-4 * max(2, shape.n_classes) * shape.n_rows,
+            "kernel": 3.0 + 5e-4 * shape.n_rows,
+            "mlp": 0.5 + 2e-7 * config.hidden * config.epochs * shape.n_rows,
+        }[config.head]
+        kept = ("features of a pretrained net", size), features
+        return Cost(features + head, 900_000_000 + shape.n_rows * 16_000, kept=kept)
 
     def fit(self, config: PretrainedBackboneConfig, data: Split, ctx: TrialContext) -> Predictor:
         from search_spaces.image._answers import scorer

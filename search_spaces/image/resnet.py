@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int
 from search_spaces.image._nets import NetConfig, fit_picture_net, net_cost
-from search_spaces.image._pixels import Pixels
+from search_spaces.image._pixels import Pixels, side_seen
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class ResNet:
         return config.epochs
 
     def cost(self, config: ResNetConfig, shape: Shape) -> Cost:
-        w, area = config.width, config.side**2 / 4
+        w, area = config.width, side_seen(shape, config.side) ** 2 / 4
         forward = area * 27 * w + config.stages * config.blocks * area * 18 * w * w
         return net_cost(config, shape, forward, 20 * w * w * config.blocks * 4 ** (config.stages - 1))
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int
 from search_spaces.image._nets import NetConfig, fit_picture_net, net_cost
-from search_spaces.image._pixels import Pixels
+from search_spaces.image._pixels import Pixels, side_seen
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Vit:
         return config.epochs
 
     def cost(self, config: VitConfig, shape: Shape) -> Cost:
-        n, w = config.tokens**2, config.width
-        forward = config.side**2 * 7 * w + config.side**2 * w * w / 4 + config.depth * (10 * n * w * w + 2 * n * n * w)
+        n, w, area = config.tokens**2, config.width, side_seen(shape, config.side) ** 2
+        forward = area * 7 * w + area * w * w / 4 + config.depth * (10 * n * w * w + 2 * n * n * w)
         return net_cost(config, shape, 1.1 * forward, config.depth * 10 * w * w)
 
     def fit(self, config: VitConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -6,12 +6,13 @@ the best may, although it never leads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from assay.search.strategies._economy import typical_seconds
 from assay.search.trial import History, Proposal
+from assay.space import Space
 
 MOST = 0.4  # share of the time left that one trial may take,
 MOST_OF_BEST = 0.8  # and one of the best family, whose estimate its own trials have corrected
@@ -42,33 +43,43 @@ def closeness(history: History) -> dict[str, float]:
     return {f: float(np.exp(-((top - s) / unit))) for f, s in best.items()}
 
 
-def affordable(history: History, proposal: Proposal) -> bool:
-    """Whether a trial will end in time without eating what the others need; always without a time limit.
+def affordable(history: History, proposal: Proposal, most: float | None = None) -> bool:
+    """Whether a trial will take no more than a share of the time left; always without a time limit.
 
-    The closer its family is to the best, the less there is that others could do better with the time.
+    most: the share.  None: the closer its family is to the best, the less there is that others could do better with the
+    time, and the more its own trials have taught what it takes.
     """
     facts = history.facts
     if facts.seconds_left is None or facts.expected is None:
         return True
-    most = MOST + (MOST_OF_BEST - MOST) * closeness(history).get(proposal.family, 0.0)
+    if most is None:
+        most = MOST + (MOST_OF_BEST - MOST) * closeness(history).get(proposal.family, 0.0)
     return facts.expected(proposal.family, proposal.config) <= most * facts.seconds_left
 
 
-def shares(history: History, families: Iterable[str]) -> dict[str, float]:
+def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> dict[str, float]:
     """Probability of each family to get the next searched trial; they sum to one.
 
     Families of which no trial would end in the time left get none, unless that is all of them: then the quickest one.
+    families: with their spaces, what a family without a trial would take is known by its default configuration, and one
+    that would take more than `MOST` gets none either.
     """
     names = list(families)
     facts = history.facts
     seconds = {f: typical_seconds(history.of_family(f)) for f in names}
+    first: dict[str, float] = {}
+    if isinstance(families, Mapping) and facts.expected is not None and facts.seconds_left is not None:
+        untried = [f for f in names if seconds[f] is None]
+        first = {f: facts.expected(f, families[f].complete(families[f].defaults())) for f in untried}
     known = [s for s in seconds.values() if s is not None]
     typical = float(np.median(known)) if known else 1.0
-    cost = {f: max(0.05, typical if s is None else s) for f, s in seconds.items()}
+    cost = {f: max(0.05, first.get(f, typical) if s is None else s) for f, s in seconds.items()}
     able = names
     if facts.seconds_left is not None:
         left = facts.seconds_left
-        able = [f for f in names if cost[f] <= 0.9 * left] or [min(names, key=lambda f: (cost[f], names.index(f)))]
+        able = [f for f in names if cost[f] <= (MOST if f in first else 0.9) * left] or [
+            min(names, key=lambda f: (cost[f], names.index(f)))
+        ]
     near = closeness(history)
     failed = {f for f in able if f not in near and any(t.ended for t in history.of_family(f))}
     weights = np.array([0.0 if f in failed else near.get(f, 0.5) / np.sqrt(cost[f]) for f in able])

@@ -44,6 +44,8 @@ class Plan:
 def fit_net(net: nn.Module, data: Split, plan: Plan, ctx: TrialContext, score: Callable[[np.ndarray], float]) -> None:
     """Train in place on data.x, uint8 (n, side, side, 3); leaves averaged weights in evaluation mode.
 
+    net: its last layer is `head`.
+
     On a GPU: channels-last, bfloat16, compiled.  Reports `score` of the validation probabilities at most once an epoch.
     Ends when the planned epochs are done, or a share of the time that is left; the schedule is at its end then either way.
     Raises Diverged.
@@ -117,6 +119,18 @@ def fit_net(net: nn.Module, data: Split, plan: Plan, ctx: TrialContext, score: C
                 break
             _swapped(net, kept)
     net.eval()
+    _sharpen(net, data, device)
+
+
+@torch.no_grad()
+def _sharpen(net: nn.Module, data: Split, device: torch.device) -> None:
+    """Undo in the last layer what smoothed targets and an early end cost in certainty, as the validation part has it."""
+    from assay.model.calibrate import likely_temperature
+
+    last: nn.Linear = net.head  # type: ignore[assignment]
+    t = likely_temperature(data.y_valid, predict(net, data.x_valid, device).astype(np.float64), data.weight_valid)
+    last.weight /= t
+    last.bias /= t
 
 
 def predict(net: nn.Module, x: np.ndarray, device: torch.device | None = None, batch: int = 64) -> np.ndarray:

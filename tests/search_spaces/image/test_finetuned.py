@@ -49,7 +49,7 @@ def test_early_stages_learn_more_slowly() -> None:
     net = _with_head(find().net(96), 3, 0.0)
     plan = Plan(Rule("adamw", 1e-3, weight_decay=0.1), 8, 1, Augment(), layer_decay=0.5)
     rates = {id(p): float(g["lr"]) for g in groups(net, plan) for p in g["params"]}  # type: ignore[arg-type, attr-defined]
-    assert rates[id(net.answer.weight)] == 1e-3
+    assert rates[id(net.head.weight)] == 1e-3
     assert rates[id(net.body.head.weight)] == 5e-4
     assert rates[id(net.body.stem.weight)] == pytest.approx(1e-3 * 0.5**8)
 

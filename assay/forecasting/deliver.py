@@ -15,9 +15,9 @@ import numpy as np
 
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
-from assay.forecasting.compose import ATTENTION, QUANTILES, VALUE, encoded, forecast_graph
+from assay.forecasting.compose import ATTENTION, KNOWN, QUANTILES, SERIES, VALUE, WINDOW, encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
-from assay.forecasting.panel import window
+from assay.forecasting.panel import Series, beside_window, window
 from assay.forecasting.problem import ForecastProblem
 from assay.forecasting.spread import offsets, with_quantiles
 from assay.metrics import METRICS
@@ -143,13 +143,14 @@ def _composed(
     """The graph, and how far it is from the members' own forecasts on the gate's windows, in scales."""
     graph = forecast_graph(
         [c.graph for _, c, _ in members], [w for _, _, w in members], _offsets(problem, members), problem.season,
-        problem.width, problem.near, problem.is_nonnegative,
+        problem.width, problem.near, problem.is_nonnegative, None if problem.last is None else problem.effects(problem.last),
     )  # fmt: skip
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
-    onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about)
+    onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about, len(problem.layout.known))
     x = problem.gate_inputs
+    told = {KNOWN: problem.gate_known} if problem.layout.known else {}
     try:
-        value, _ = _session(onnx).run([VALUE, QUANTILES], {"series": x[:, 0].astype(np.int64), "window": x[:, 1:]})
+        value, _ = _session(onnx).run([VALUE, QUANTILES], {SERIES: x[:, 0].astype(np.int64), WINDOW: x[:, 1:], **told})
     except Exception:
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
@@ -234,19 +235,21 @@ def _schema(problem: ForecastProblem) -> list[dict[str, Any]]:
     formats, found = options.get("formats", {}), []
     numbers = problem.panel is not None and problem.panel.calendar.unit == "numbers"
     kinds = {layout.time: ColumnType.INTEGER if numbers else ColumnType.DATETIME}
-    kinds |= dict.fromkeys(layout.targets, ColumnType.NUMBER)
+    kinds |= dict.fromkeys((*layout.targets, *layout.known), ColumnType.NUMBER)
     if layout.group is not None:
         kinds[layout.group] = ColumnType.CATEGORY
     assert problem.panel is not None
     first = problem.panel.series[0]
     examples: dict[str, Any] = {t: float(first.values[0]) for t in layout.targets}
+    examples |= {c: float(v) for c, v in zip(layout.known, first.beside[0], strict=True)} if layout.known else {}
     examples[layout.time] = problem.panel.calendar.texts(np.array([first.first]))[0]
     if layout.group is not None:
         examples[layout.group] = first.name
     for name, kind in kinds.items():
         found.append(
             {
-                "name": name, "type": str(kind), "required": True, "example": examples[name],
+                "name": name, "type": str(kind), "required": not (layout.known and name in layout.targets),
+                "example": examples[name],
                 "format": dict(formats.get(name, {})),
             }
         )  # fmt: skip
@@ -268,7 +271,14 @@ def _facts(problem: ForecastProblem) -> dict[str, Any]:
                 "name": s.name,
                 "next": s.first + len(s.values),
                 "window": [float(v) for v in window(s.values, problem.width, problem.season).astype(np.float32)],
+                **({"beside": _beside(problem, s)} if problem.layout.known else {}),
             }
             for s in problem.panel.series
         ],
     }
+
+
+def _beside(problem: ForecastProblem, series: Series) -> list[list[float | None]]:
+    """The known columns of the last window and, where the training data told them, of steps after it; None: not told."""
+    found = beside_window(series, problem.width, problem.season, problem.horizon)
+    return [[float(np.float32(v)) if np.isfinite(v) else None for v in row] for row in found]

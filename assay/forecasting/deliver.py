@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
+from assay.families import discover as families
 from assay.forecasting.compose import ATTENTION, KNOWN, QUANTILES, SERIES, VALUE, WINDOW, encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
 from assay.forecasting.panel import Series, beside_window, window
@@ -31,7 +32,8 @@ from assay.model.manifest import Manifest, Member
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
 NEAR = 2.0  # families whose error is at most so much more of the best one's share the even part of the weights
 EVEN = 60  # values of backtests at which the even part is one half: few say little of which family is best
-POWER = 3  # of the errors that the even part is shared by: half the error has eight times the weight
+POWER = 2  # of the errors that the even part is shared by: half the error has four times the weight
+TRUST = 0.15  # share in the even part of a family that does not say its own; one that is good on any series has 1
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
 log = logging.getLogger(__name__)
@@ -76,6 +78,8 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
 
     A handful of backtest windows cannot tell good families apart; the mean of several good ones is hard to beat
     (Petropoulos, Svetunkov: A simple combination of univariate models, International Journal of Forecasting 36, 2020).
+    A family says by its `trust` how much of that mean it is worth before anything is known.  However long the search was,
+    a family enters the greedy part with two configurations at most: of many, one is best on a few windows by luck.
     """
     predictions = [clipped(problem, p) for _, p in found]
     actual, _ = backtest(problem, predictions[0])
@@ -84,14 +88,20 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     def score(point: np.ndarray) -> float:
         return metric.score(actual, Forecast(point)) if time.monotonic() < until else float("nan")
 
-    greedy = bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
-    numbers, families = [s.number for s, _ in found], [s.family for s, _ in found]
-    best = champions(families, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
+    numbers, names = [s.number for s, _ in found], [s.family for s, _ in found]
+    best = champions(names, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
     top = max(float(scores[i]) for i in best.values())
-    near = [i for i in best.values() if scores[i] >= top - NEAR * abs(top)]
+    chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0).values()})
+    greedy = np.zeros(len(found))
+    rng = np.random.default_rng([problem.resolved.seed, 5])
+    greedy[chosen] = bagged_weights([predictions[i] for i in chosen], score, rng)
+    known = families()
     even = np.zeros(len(found))
-    even[near] = (abs(top) + 1e-9) ** POWER / (1e-9 + np.abs(scores[near])) ** POWER
+    for name, i in best.items():
+        if scores[i] >= top - NEAR * abs(top):
+            trust = float(getattr(known.get(name), "trust", TRUST))
+            even[i] = trust * ((abs(top) + 1e-9) / (abs(float(scores[i])) + 1e-9)) ** POWER
     share = EVEN / (EVEN + actual.y.size)
     mixed = (1 - share) * greedy + share * even / even.sum()
     mixed[mixed < 0.02] = 0.0

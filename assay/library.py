@@ -70,7 +70,7 @@ def fit(
     optimizers: what families that search their optimizer may use.
     families, strategy, metric: as in the catalogue (`assay.families.discover()`, `assay.metrics.METRICS`).
     task_options: `targets`, `ignore_columns`, `positive_class`, `group_column`, `time_column`, `weight_column`, `horizon`,
-    `monotone`.
+    `known_covariates`, `monotone`.
     progress: called with a snapshot after every trial.
 
     Raises SpecError or DataError for what the caller can mend, AssayError when no trial completed.

@@ -25,6 +25,7 @@ class TaskSpec:
     time_column: str | None = None
     weight_column: str | None = None
     horizon: int | None = None
+    known_covariates: tuple[str, ...] = ()  # columns of numbers whose values are known for the horizon
     monotone: Mapping[str, str] | None = None  # column -> "increasing" or "decreasing"
 
 

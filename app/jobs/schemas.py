@@ -63,6 +63,9 @@ class TaskPost(Body):
     time_column: Column | None = Field(None, description="Orders the rows; validation is on later ones.")
     weight_column: Column | None = None
     horizon: Count | None = None
+    known_covariates: Annotated[list[Column], Field(max_length=100)] = Field(
+        [], description="forecasting: columns of numbers whose values are known for the steps ahead."
+    )
     monotone: Annotated[
         dict[Column, Literal["increasing", "decreasing"]] | None,
         Field(

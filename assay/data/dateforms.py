@@ -7,7 +7,7 @@ turning the time to UTC; fractions of a second are dropped.  A time of day alone
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ FORMS: dict[str, str] = {
     "month y": rf"^{_NAME}\.?[-, ]+{_Y4}$",
     "y quarter": rf"^{_Y4}[- ]?[Qq](?P<quarter>[1-4])$",
     "quarter y": rf"^[Qq](?P<quarter>[1-4])[- /]?{_Y4}$",
+    "y week": rf"^{_Y4}[- ]?[Ww](?P<week>[0-9]{{1,2}})(?:-?(?P<weekday>[1-7]))?$",  # ISO 8601; a week is its Monday
     "time": rf"^{_CLOCK}$",
     "ymd": rf"^{_Y4}(?P<month>[0-9]{{2}})(?P<day>[0-9]{{2}})$",  # only for columns whose name says date
 }
@@ -69,7 +70,11 @@ def _parse(text: str, form: str) -> str | None:
         year = int(part.get("year") or 1970)
         if len(part.get("year") or "1970") == 2:
             year += 1900 if year >= PIVOT else 2000
-        if part.get("name"):
+        day = int(part.get("day") or 1)
+        if part.get("week"):
+            first = date.fromisocalendar(year, int(part["week"]), int(part.get("weekday") or 1))
+            year, month, day = first.year, first.month, first.day
+        elif part.get("name"):
             month = MONTH_NAMES[part["name"].lower()]
         else:
             month = 3 * int(part["quarter"]) - 2 if part.get("quarter") else int(part.get("month") or 1)
@@ -79,9 +84,7 @@ def _parse(text: str, form: str) -> str | None:
             if not 1 <= hour <= 12:
                 return None
             hour = hour % 12 + (12 if half[0] == "p" else 0)
-        when = datetime(
-            year, month, int(part.get("day") or 1), hour, int(part.get("minute") or 0), int(part.get("second") or 0)
-        )
+        when = datetime(year, month, day, hour, int(part.get("minute") or 0), int(part.get("second") or 0))
         zone = part.get("zone") or ""
         if zone[:1] in ("+", "-"):
             shift = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
@@ -122,6 +125,14 @@ def _parse_all(clean: pl.Series, form: str) -> pl.Series:
         month = names.replace_strict(MONTH_NAMES, default=0, return_dtype=pl.Int32)
     else:
         month = 3 * number("quarter", 1) - 2 if "quarter" in parts.columns else number("month", 1)
+    day, weeks_ok = number("day", 1), pl.lit(True)
+    if "week" in parts.columns:
+        whole = year.clip(1, 9998)
+        fourth = pl.date(whole, 1, 4)  # of January: always in week 1
+        week = number("week", 0).clip(0, 54)
+        when = fourth + pl.duration(days=7 * week - 7 + number("weekday", 1) - fourth.dt.weekday())
+        weeks_ok = (when.dt.iso_year() == year) & (week >= 1)
+        year, month, day = (p.cast(pl.Int32) for p in (when.dt.year(), when.dt.month(), when.dt.day()))
     hour = number("hour", 0)
     halves_ok: pl.Expr = pl.lit(True)
     if "half" in parts.columns:
@@ -129,8 +140,8 @@ def _parse_all(clean: pl.Series, form: str) -> pl.Series:
         halves_ok = half.is_null() | hour.is_between(1, 12)
         hour = pl.when(half.is_null()).then(hour).otherwise(hour % 12 + pl.when(half == "p").then(12).otherwise(0))
     fields = parts.select(
-        year.alias("y"), month.alias("m"), number("day", 1).alias("d"), hour.alias("h"),
-        number("minute", 0).alias("mi"), number("second", 0).alias("s"), halves_ok.alias("ok"),
+        year.alias("y"), month.alias("m"), day.alias("d"), hour.alias("h"),
+        number("minute", 0).alias("mi"), number("second", 0).alias("s"), (halves_ok & weeks_ok).alias("ok"),
         (pl.col("zone") if "zone" in parts.columns else pl.lit(None, pl.String)).alias("zone"),
         clean.alias("text"),
     ).with_columns(matched.alias("matched"))  # fmt: skip

@@ -15,9 +15,10 @@ import numpy as np
 
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
-from assay.forecasting.compose import ATTENTION, QUANTILES, VALUE, encoded, forecast_graph
+from assay.families import discover as families
+from assay.forecasting.compose import ATTENTION, KNOWN, QUANTILES, SERIES, VALUE, WINDOW, encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
-from assay.forecasting.panel import window
+from assay.forecasting.panel import Series, beside_window, window
 from assay.forecasting.problem import ForecastProblem
 from assay.forecasting.spread import offsets, with_quantiles
 from assay.metrics import METRICS
@@ -31,7 +32,8 @@ from assay.model.manifest import Manifest, Member
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
 NEAR = 2.0  # families whose error is at most so much more of the best one's share the even part of the weights
 EVEN = 60  # values of backtests at which the even part is one half: few say little of which family is best
-POWER = 3  # of the errors that the even part is shared by: half the error has eight times the weight
+POWER = 2  # of the errors that the even part is shared by: half the error has four times the weight
+TRUST = 0.15  # share in the even part of a family that does not say its own; one that is good on any series has 1
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
 log = logging.getLogger(__name__)
@@ -76,6 +78,8 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
 
     A handful of backtest windows cannot tell good families apart; the mean of several good ones is hard to beat
     (Petropoulos, Svetunkov: A simple combination of univariate models, International Journal of Forecasting 36, 2020).
+    A family says by its `trust` how much of that mean it is worth before anything is known.  However long the search was,
+    a family enters the greedy part with two configurations at most: of many, one is best on a few windows by luck.
     """
     predictions = [clipped(problem, p) for _, p in found]
     actual, _ = backtest(problem, predictions[0])
@@ -84,14 +88,20 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     def score(point: np.ndarray) -> float:
         return metric.score(actual, Forecast(point)) if time.monotonic() < until else float("nan")
 
-    greedy = bagged_weights(predictions, score, np.random.default_rng([problem.resolved.seed, 5]))
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
-    numbers, families = [s.number for s, _ in found], [s.family for s, _ in found]
-    best = champions(families, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
+    numbers, names = [s.number for s, _ in found], [s.family for s, _ in found]
+    best = champions(names, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
     top = max(float(scores[i]) for i in best.values())
-    near = [i for i in best.values() if scores[i] >= top - NEAR * abs(top)]
+    chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0).values()})
+    greedy = np.zeros(len(found))
+    rng = np.random.default_rng([problem.resolved.seed, 5])
+    greedy[chosen] = bagged_weights([predictions[i] for i in chosen], score, rng)
+    known = families()
     even = np.zeros(len(found))
-    even[near] = (abs(top) + 1e-9) ** POWER / (1e-9 + np.abs(scores[near])) ** POWER
+    for name, i in best.items():
+        if scores[i] >= top - NEAR * abs(top):
+            trust = float(getattr(known.get(name), "trust", TRUST))
+            even[i] = trust * ((abs(top) + 1e-9) / (abs(float(scores[i])) + 1e-9)) ** POWER
     share = EVEN / (EVEN + actual.y.size)
     mixed = (1 - share) * greedy + share * even / even.sum()
     mixed[mixed < 0.02] = 0.0
@@ -143,13 +153,14 @@ def _composed(
     """The graph, and how far it is from the members' own forecasts on the gate's windows, in scales."""
     graph = forecast_graph(
         [c.graph for _, c, _ in members], [w for _, _, w in members], _offsets(problem, members), problem.season,
-        problem.width, problem.near, problem.is_nonnegative,
+        problem.width, problem.near, problem.is_nonnegative, None if problem.last is None else problem.effects(problem.last),
     )  # fmt: skip
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
-    onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about)
+    onnx = encoded(graph, problem.width, problem.horizon, len(LEVELS), about, len(problem.layout.known))
     x = problem.gate_inputs
+    told = {KNOWN: problem.gate_known} if problem.layout.known else {}
     try:
-        value, _ = _session(onnx).run([VALUE, QUANTILES], {"series": x[:, 0].astype(np.int64), "window": x[:, 1:]})
+        value, _ = _session(onnx).run([VALUE, QUANTILES], {SERIES: x[:, 0].astype(np.int64), WINDOW: x[:, 1:], **told})
     except Exception:
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
@@ -234,19 +245,21 @@ def _schema(problem: ForecastProblem) -> list[dict[str, Any]]:
     formats, found = options.get("formats", {}), []
     numbers = problem.panel is not None and problem.panel.calendar.unit == "numbers"
     kinds = {layout.time: ColumnType.INTEGER if numbers else ColumnType.DATETIME}
-    kinds |= dict.fromkeys(layout.targets, ColumnType.NUMBER)
+    kinds |= dict.fromkeys((*layout.targets, *layout.known), ColumnType.NUMBER)
     if layout.group is not None:
         kinds[layout.group] = ColumnType.CATEGORY
     assert problem.panel is not None
     first = problem.panel.series[0]
     examples: dict[str, Any] = {t: float(first.values[0]) for t in layout.targets}
+    examples |= {c: float(v) for c, v in zip(layout.known, first.beside[0], strict=True)} if layout.known else {}
     examples[layout.time] = problem.panel.calendar.texts(np.array([first.first]))[0]
     if layout.group is not None:
         examples[layout.group] = first.name
     for name, kind in kinds.items():
         found.append(
             {
-                "name": name, "type": str(kind), "required": True, "example": examples[name],
+                "name": name, "type": str(kind), "required": not (layout.known and name in layout.targets),
+                "example": examples[name],
                 "format": dict(formats.get(name, {})),
             }
         )  # fmt: skip
@@ -268,7 +281,14 @@ def _facts(problem: ForecastProblem) -> dict[str, Any]:
                 "name": s.name,
                 "next": s.first + len(s.values),
                 "window": [float(v) for v in window(s.values, problem.width, problem.season).astype(np.float32)],
+                **({"beside": _beside(problem, s)} if problem.layout.known else {}),
             }
             for s in problem.panel.series
         ],
     }
+
+
+def _beside(problem: ForecastProblem, series: Series) -> list[list[float | None]]:
+    """The known columns of the last window and, where the training data told them, of steps after it; None: not told."""
+    found = beside_window(series, problem.width, problem.season, problem.horizon)
+    return [[float(np.float32(v)) if np.isfinite(v) else None for v in row] for row in found]

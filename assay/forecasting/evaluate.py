@@ -37,15 +37,16 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         past = problem.past(cut)
         context = _context(request, i, steps, time.monotonic() + left / (len(cuts) - i))
         predictors.append(request.family.fit(config, past, context))
-        points.append(predict(predictors[-1], past.x_valid, problem))
+        points.append(predict(predictors[-1], past.x_valid, problem) + problem.lift(cut))
         if i < len(problem.cuts):
             actual = problem.actual(cut.windows)
             scores.append(_score(problem, actual, points[-1], cut))
             request.tell((i + 1) * steps, float(np.mean(scores)))
     k = len(problem.cuts)
     oof = np.concatenate(points[:k])
+    x, lift = problem.gate_effects()
     began = time.perf_counter()
-    gate = predict(predictors[-1], problem.gate_inputs, problem)
+    gate = predict(predictors[-1], x, problem) + lift
     ms_per_row = 1000 * (time.perf_counter() - began) / len(gate)
     test = points[k] if problem.test else np.empty((0, problem.horizon))
     arrays = {"oof": oof, "test": test, "gate": gate}

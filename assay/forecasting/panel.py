@@ -22,27 +22,33 @@ GAP = 10  # a gap after the training data may be one of so many parts of the win
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the series are.  targets: one column (long form, or a single series) or several (wide form)."""
+    """Where the series are.  targets: one column (long form, or a single series) or several (wide form).  known: columns
+    of numbers whose future is known."""
 
     time: str
     targets: tuple[str, ...]
     group: str | None
+    known: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"time": self.time, "targets": list(self.targets), "group": self.group}
+        return {"time": self.time, "targets": list(self.targets), "group": self.group, "known": list(self.known)}
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Layout:
-        return Layout(data["time"], tuple(data["targets"]), data["group"])
+        return Layout(data["time"], tuple(data["targets"]), data["group"], tuple(data.get("known", ())))
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One series without gaps.  name: of its group or column, "" for the only one.  first: step of values[0]."""
+    """One series without gaps.  name: of its group or column, "" for the only one.  first: step of values[0].
+
+    beside: float64 (n + more, k), the known columns from `first` on; `more` rows lie after the values.
+    """
 
     name: str
     first: int
     values: np.ndarray  # float64 (n,)
+    beside: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +64,7 @@ class Panel:
 
 def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None, least: int = LEAST_VALUES) -> Panel:
     """The series of a table.  calendar: the model's, in serving; None infers it.  least: values of a series, or it is
-    skipped.
+    skipped; 0 keeps those of which only known columns are there.
 
     Raises DataError: stamps that are missing, double (both rows are told), or off the calendar.
     """
@@ -79,6 +85,7 @@ def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None, l
         off = Irregular(f"{len(wrong)} of {len(steps)} stamps lie off the calendar ({calendar.name})", int(wrong[0]))
         raise _off(off, table, layout, None)
     whole = steps.astype(np.int64)
+    known_columns = [table.numbers(name) for name in layout.known]
     found: list[Series] = []
     skipped: list[str] = []
     filled = left_out = 0
@@ -90,12 +97,46 @@ def read_panel(table: Table, layout: Layout, calendar: Calendar | None = None, l
             if len(known) < least:
                 skipped.append(name)
                 continue
+            if not len(known):
+                first = int(whole[rows[0]])
+                found.append(Series(name, first, np.empty(0), _beside(known_columns, rows, whole, first, 0)))
+                continue
             left_out += len(rows) - 1 - int(known[-1]) + int(known[0])
             at = whole[rows[known]]
             grid = np.arange(at[0], at[-1] + 1)
             filled += len(grid) - len(at)
-            found.append(Series(name, int(at[0]), np.interp(grid, at, values[known])))
+            beside = _beside(known_columns, rows, whole, int(at[0]), len(grid))
+            found.append(Series(name, int(at[0]), np.interp(grid, at, values[known]), beside))
     return Panel(calendar, tuple(found), filled, left_out, tuple(skipped))
+
+
+def _beside(columns: Sequence[np.ndarray], rows: np.ndarray, steps: np.ndarray, first: int, n: int) -> np.ndarray:
+    """float64 (n + more, k): known columns from step `first` on.  Gaps are interpolated in the first n rows, beside values,
+    and NaN after them."""
+    last = max(int(steps[rows[-1]]), first + n - 1)
+    out = np.full((last - first + 1, len(columns)), np.nan)
+    inside = rows[steps[rows] >= first]
+    for j, column in enumerate(columns):
+        out[steps[inside] - first, j] = column[inside]
+        fill(out[:n, j])
+    return out
+
+
+def fill(values: np.ndarray) -> None:
+    """Interpolate what is NaN in place; ends keep the nearest value, and a column without any is 0."""
+    at = np.flatnonzero(np.isfinite(values))
+    values[:] = np.interp(np.arange(len(values)), at, values[at]) if len(at) else 0.0
+
+
+def beside_window(series: Series, width: int, season: int, horizon: int) -> np.ndarray:
+    """float64 (width + horizon, k): the known columns of the window's steps, and of the horizon; NaN where not known."""
+    n, k = len(series.values), series.beside.shape[1]
+    out = np.full((width + horizon, k), np.nan)
+    for j in range(k):
+        out[:width, j] = window(series.beside[:n, j], width, season)
+    after = series.beside[n : n + horizon]
+    out[width : width + len(after)] = after
+    return out
 
 
 def window(values: np.ndarray, width: int, season: int) -> np.ndarray:
@@ -111,18 +152,39 @@ def window(values: np.ndarray, width: int, season: int) -> np.ndarray:
 
 def continued(series: Series, known: Mapping[str, Any]) -> Series:
     """A history that goes on where what the model keeps of the series ends, or begins within it: with those values before
-    it.  known: `next` and `window` of the model's series.
+    it.  known: `next`, `window` and, of a model with known columns, `beside` of the model's series.
 
-    A gap between them of at most a tenth of the window is interpolated; a longer one leaves the history alone.
+    A gap between them of at most a tenth of the window is interpolated; a longer one leaves the history alone.  Rows
+    without any value, which only tell of known columns, follow whatever the model keeps.
     """
     past = np.asarray(known["window"], np.float64)
     start = int(known["next"]) - len(past)  # step of past[0]
     gap = series.first - int(known["next"])
+    if not len(series.values):
+        return Series(series.name, start, past, _joined(series, known, start, len(past)))
     if series.first <= start or gap > len(past) // GAP:
         return series
     kept = past[: series.first - start]
     between = np.interp(np.arange(1, gap + 1), [0, gap + 1], [kept[-1], series.values[0]]) if gap > 0 else kept[:0]
-    return Series(series.name, start, np.concatenate([kept, between, series.values]))
+    values = np.concatenate([kept, between, series.values])
+    return Series(series.name, start, values, _joined(series, known, start, len(values)))
+
+
+def _joined(series: Series, known: Mapping[str, Any], start: int, n: int) -> np.ndarray:
+    """What the model keeps of the known columns from step `start` on, with what the series says over it."""
+    k = series.beside.shape[1]
+    if not k:
+        return series.beside
+    kept = np.asarray(known["beside"], np.float64)
+    ahead = series.first - start  # of the rows; less than 0 where they began before what is kept
+    out = np.full((max(len(kept), ahead + len(series.beside), n), k), np.nan)
+    out[: len(kept)] = kept
+    told = series.beside[max(0, -ahead) :]
+    place = out[max(0, ahead) : max(0, ahead) + len(told)]
+    place[:] = np.where(np.isfinite(told), told, place)
+    for j in range(k):
+        fill(out[:n, j])
+    return out
 
 
 def _stamps(table: Table, name: str) -> tuple[np.ndarray, bool]:

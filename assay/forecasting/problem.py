@@ -7,6 +7,7 @@ learns once more up to the test part, for the test metrics, and once from everyt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from assay.data.split import Folds
 from assay.data.table import Table
 from assay.errors import DataError
 from assay.families import Split, Target
+from assay.forecasting.known import Effects, fit_effects
 from assay.forecasting.panel import Layout, Panel, read_panel, window
 from assay.forecasting.spread import window_scale
 from assay.forecasting.stamps import LEAST_TRAIN, seasons, seasons_of_values
@@ -88,17 +90,66 @@ class ForecastProblem(Problem):
         return tuple(s.values for s in self.panel.series)
 
     @cached_property
+    def beside(self) -> tuple[np.ndarray, ...]:
+        """The known columns of every series, (n + more, k)."""
+        assert self.panel is not None
+        return tuple(s.beside for s in self.panel.series)
+
+    @cached_property
     def is_nonnegative(self) -> bool:
         """No series ever fell below zero: no forecast does."""
         return all(float(v.min()) >= 0.0 for v in self.values)
 
-    def inputs(self, windows: np.ndarray) -> np.ndarray:
-        """float32 (v, 1 + width)."""
+    def inputs(self, windows: np.ndarray, values: Sequence[np.ndarray] | None = None) -> np.ndarray:
+        """float32 (v, 1 + width).  values: of all series, None for their own."""
+        values = self.values if values is None else values
         x = np.empty((len(windows), 1 + self.width), np.float32)
         for i, (code, end) in enumerate(windows):
             x[i, 0] = code
-            x[i, 1:] = window(self.values[code][:end], self.width, self.season)
+            x[i, 1:] = window(values[code][:end], self.width, self.season)
         return x
+
+    @cached_property
+    def _effects(self) -> dict[Cut, Effects]:
+        return {}
+
+    def effects(self, cut: Cut) -> Effects | None:
+        """What known columns do, learned up to a cut; None where there are none."""
+        if not self.layout.known:
+            return None
+        if cut not in self._effects:
+            histories = [v[:end] for v, end in zip(self.values, cut.ends, strict=True)]
+            scales = [naive_error(h, self.season) for h in histories]
+            self._effects[cut] = fit_effects(histories, self.beside, self.season, scales)
+        return self._effects[cut]
+
+    def lift(self, cut: Cut) -> np.ndarray | float:
+        """(v, horizon): what known columns add to the forecasts of the cut's windows."""
+        effects = self.effects(cut)
+        if effects is None or not len(cut.windows):
+            return 0.0
+        return np.array([effects.of(self.beside[c][e : e + self.horizon], int(c)) for c, e in cut.windows])
+
+    @cached_property
+    def gate_known(self) -> np.ndarray:
+        """float32 (n, width + horizon, k) beside the gate's windows: stretches of the training data."""
+        rng = np.random.default_rng([self.resolved.seed, 6])
+        steps, n = self.width + self.horizon, len(self.gate_inputs)
+        every = np.concatenate(self.beside)
+        every = every[np.isfinite(every).all(1)]
+        first = rng.integers(0, max(1, len(every) - steps), n)
+        return np.asarray(every[(first[:, None] + np.arange(steps)) % len(every)], np.float32)
+
+    def gate_effects(self) -> tuple[np.ndarray, np.ndarray | float]:
+        """(the gate's windows without the effects of known columns, what these add to their forecasts)."""
+        assert self.last is not None
+        effects, x = self.effects(self.last), self.gate_inputs
+        if effects is None:
+            return x, 0.0
+        known = effects.in_windows(self.gate_known.astype(np.float64), x[:, 0], self.scale(x))
+        x = x.copy()
+        x[:, 1:] -= known[:, : self.width].astype(np.float32)
+        return x, known[:, self.width :]
 
     def scale(self, x: np.ndarray) -> np.ndarray:
         """(n,): the unit of errors, from the near values of inputs (n, 1 + width)."""
@@ -110,16 +161,23 @@ class ForecastProblem(Problem):
         return Actual(y.reshape(len(windows), self.horizon), np.array(past))
 
     def past(self, cut: Cut) -> Past:
-        histories = tuple(v[:end] for v, end in zip(self.values, cut.ends, strict=True))
+        """What a family learns from, without the effects of known columns."""
+        effects = self.effects(cut)
+        values = self.values
+        if effects is not None:
+            values = tuple(
+                v - effects.of(b[: len(v)], i) for i, (v, b) in enumerate(zip(values, self.beside, strict=True))
+            )
+        histories = tuple(v[:end] for v, end in zip(values, cut.ends, strict=True))
         seen = np.array([(i, max(1, len(h) - self.horizon)) for i, h in enumerate(histories)])
         y = np.array(
             [np.resize(h[end : end + self.horizon], self.horizon) for h, (_, end) in zip(histories, seen, strict=True)]
         )
         return Past(
-            x=self.inputs(seen),
+            x=self.inputs(seen, values),
             y=y,
-            x_valid=self.inputs(cut.windows),
-            y_valid=self.actual(cut.windows).y,
+            x_valid=self.inputs(cut.windows, values),
+            y_valid=self.actual(cut.windows).y - self.lift(cut),
             target=self.target,
             histories=histories,
             horizon=self.horizon,
@@ -156,7 +214,7 @@ def prepare(table: Table, resolved: Resolved) -> ForecastProblem:
     """Raises DataError: irregular or double stamps, or histories too short."""
     options = resolved.options
     layout = Layout.from_json(options["layout"])
-    panel = read_panel(numeric_columns(table, layout.targets), layout)
+    panel = read_panel(numeric_columns(table, (*layout.targets, *layout.known)), layout)
     horizon = int(options["horizon"])
     if not panel.series:
         raise DataError(f"no series has two values in {layout.targets[0]!r}", code="too_few_rows")

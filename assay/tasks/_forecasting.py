@@ -51,14 +51,16 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
             raise SpecError(
                 f"{task.group_column!r} cannot be both the group and another role", pointer="/task/group_column"
             )
-    known = {time.name, task.group_column, *(t.name for t in targets)}
+    ahead = _known(spec, profile, {time.name, task.group_column, *(t.name for t in targets)})
+    known = {time.name, task.group_column, *(t.name for t in targets), *ahead}
     left_out = []
     for i, name in enumerate(task.ignore_columns):
         column(profile, name, f"/task/ignore_columns/{i}")
     for c in profile.columns:
         if c.name not in known:
             ignored = c.name in task.ignore_columns
-            left_out.append((c.name, "ignored as asked" if ignored else "forecasts are made from the series' own past"))
+            own = "forecasts are made from the series' own past, and from task.known_covariates"
+            left_out.append((c.name, "ignored as asked" if ignored else own))
     if profile.n_rows < LEAST_ROWS:
         raise SpecError(
             f"{profile.n_rows} rows are too few to learn from and to judge forecasts by; at least {LEAST_ROWS} are needed",
@@ -96,7 +98,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
         target=targets[0].name if len(targets) == 1 else ", ".join(t.name for t in targets),
         metric=metric,
         greater_is_better=METRICS[metric].greater_is_better,
-        features=(time.name, *([task.group_column] if task.group_column else [])),
+        features=(time.name, *([task.group_column] if task.group_column else []), *ahead),
         left_out=tuple(left_out),
         method="time",
         folds=folds,
@@ -112,10 +114,12 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
         because=tuple(because),
         options={
             "horizon": horizon,
-            "layout": {"time": time.name, "targets": [t.name for t in targets], "group": task.group_column},
+            "layout": {
+                "time": time.name, "targets": [t.name for t in targets], "group": task.group_column, "known": list(ahead),
+            },
             "frequency": None if calendar is None else calendar.name,
         },
-    )
+    )  # fmt: skip
 
 
 def _families(spec: JobSpec, n_rows: int, horizon: int) -> tuple[str, ...]:
@@ -149,6 +153,23 @@ def _targets(spec: JobSpec, profile: ProfileFacts) -> list[ColumnFacts]:
                 pointer=pointer,
             )
         found.append(facts)
+    return found
+
+
+def _known(spec: JobSpec, profile: ProfileFacts, roles: set[str | None]) -> tuple[str, ...]:
+    """The columns whose future is known.  Raises SpecError."""
+    found = tuple(dict.fromkeys(spec.task.known_covariates))
+    for i, name in enumerate(found):
+        pointer = f"/task/known_covariates/{i}"
+        facts = column(profile, name, pointer)
+        if name in roles:
+            raise SpecError(f"{name!r} cannot be both known ahead and another role", pointer=pointer)
+        if facts.type not in _NUMBERS:
+            raise SpecError(
+                f"{name!r} holds {facts.type} values; columns that are known ahead hold numbers: write what is true or not "
+                "as 1 and 0",
+                pointer=pointer,
+            )
     return found
 
 

@@ -50,6 +50,17 @@ def probe(
     return Map(matrix, bias, is_log)
 
 
+def likely(criteria: Sequence[float]) -> np.ndarray:
+    """Weights of models by their AICc that sum to 1: a near tie is not decided by chance.
+
+    Burnham, Anderson: Multimodel Inference: Understanding AIC and BIC in Model Selection.  Sociological Methods & Research
+    33 (2004).
+    """
+    least = min(criteria)
+    weights = np.array([np.exp(-0.5 * min(c - least, 100.0)) if np.isfinite(c) else 0.0 for c in criteria])
+    return np.asarray(weights / weights.sum() if weights.sum() else np.eye(len(criteria))[0])
+
+
 def reach(history: np.ndarray, season: int) -> int:
     """How many last values a filter fitted on this history may look at: all of them, and some made up ones where a
     filter could not start on so few."""

@@ -10,13 +10,14 @@ import numpy as np
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
-from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
+from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
 from search_spaces.forecasting._pace import Pace
 
 LATEST = 600
 LONGEST_SEASON = 60
 MOST_SERIES = 40  # the series that come after so many get the orders of the last of them
 LARGEST_ORDER = 3
+AVERAGED = 6  # models of the search whose forecasts are averaged by their AICc
 Orders = tuple[int, int, int, int]  # p, q, P, Q
 
 
@@ -46,6 +47,8 @@ class ARIMA:
     name: ClassVar[str] = "arima"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    rank: ClassVar[int] = -1  # before cheaper families: good on any series
+    trust: ClassVar[float] = 1.0
     Config: ClassVar[type] = ARIMAConfig
     reference: ClassVar[str] = (
         "Hyndman, Khandakar: Automatic time series forecasting: the forecast package for R.  Journal of Statistical "
@@ -64,21 +67,22 @@ class ARIMA:
     def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []
         pace = Pace(len(data.histories), ctx)
-        model: Model | None = None
+        models: list[Model] = []
         is_log = False
         for history in data.histories:
             y = history[-LATEST:]
             effort = pace.effort()
-            if model is None or effort:
+            if not models or effort:
                 is_log = config.scale == "auto" and float(y.min()) > 0 and float(y.max()) > 1.5 * float(y.min())
                 z = np.log(y) if is_log else y
-                is_first = model is None or (effort == 2 and len(maps) < MOST_SERIES)
-                model = _chosen(z, data.season, config, None if is_first or model is None else model.orders)
+                is_first = not models or (effort == 2 and len(maps) < MOST_SERIES)
+                models = _chosen(z, data.season, config, None if is_first else models[0].orders)
             elif is_log and float(y.min()) <= 0:
-                is_log, model = False, _chosen(y, data.season, config, model.orders)
+                is_log, models = False, _chosen(y, data.season, config, models[0].orders)
+            weights = likely([m.criterion for m in models])
 
-            def run(x: np.ndarray, kept: Model = model) -> np.ndarray:
-                return forecasts(x, kept, data.horizon)
+            def run(x: np.ndarray, kept: list[Model] = models, weights: np.ndarray = weights) -> np.ndarray:
+                return np.asarray(sum(w * forecasts(x, m, data.horizon) for m, w in zip(kept, weights, strict=True)))
 
             maps.append(probe(run, data.width, is_log, reach(history, data.season)))
             pace.done()
@@ -115,7 +119,8 @@ def forecasts(y: np.ndarray, model: Model, horizon: int) -> np.ndarray:
     return np.asarray(out)
 
 
-def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | None) -> Model:
+def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | None) -> list[Model]:
+    """The models of least AICc, best first; the one with these orders where they are given."""
     m = season if 1 < season <= LONGEST_SEASON and len(y) >= 3 * season + 4 else 1
     wanted = {"none": 0, "once": 1}
     seasonal = wanted.get(config.seasonal_difference, int(m > 1 and _strength(y, m) > 0.64)) if m > 1 else 0
@@ -125,7 +130,7 @@ def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | No
         d = 1
     differences = (d, seasonal, m)
     if orders is not None:
-        return _fitted(y, orders, differences)
+        return [_fitted(y, orders, differences)]
     most_seasonal = int(m > 1)
     starts: list[Orders] = [
         (2, 2, most_seasonal, most_seasonal),
@@ -148,7 +153,7 @@ def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | No
         best = min(seen.values(), key=lambda f: f.criterion)
         if best.criterion >= before - 1e-6:
             break
-    return best
+    return sorted(seen.values(), key=lambda f: f.criterion)[:AVERAGED]
 
 
 def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) -> Model:

@@ -10,7 +10,7 @@ import numpy as np
 from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
-from search_spaces.forecasting._maps import Map, Wish, probe, reach, share
+from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
 from search_spaces.forecasting._pace import Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
 
@@ -41,6 +41,8 @@ class ETS:
     name: ClassVar[str] = "ets"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    rank: ClassVar[int] = -1  # before cheaper families: good on any series
+    trust: ClassVar[float] = 1.0
     Config: ClassVar[type] = ETSConfig
     reference: ClassVar[str] = (
         "Hyndman, Koehler, Snyder, Grose: A state space framework for automatic forecasting using exponential smoothing "
@@ -59,23 +61,25 @@ class ETS:
     def fit(self, config: ETSConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []
         pace = Pace(len(data.histories), ctx)
-        found: _Found | None = None
+        found: list[_Found] = []
         for history in data.histories:
             rounds = (0, QUICK, ROUNDS)[pace.effort()]
-            if found is None or rounds:
+            if not found or rounds:
                 found = best(history[-LATEST:], data.season, config, ctx.rng, rounds or QUICK)
-            is_log = found.is_log and float(history.min()) > 0
+            is_log = found[0].is_log and float(history.min()) > 0
+            weights = likely([f.criterion for f in found])
 
-            def run(x: np.ndarray, kept: Smoothing = found.filter_) -> np.ndarray:
-                return forecasts(x, kept, data.horizon)
+            def run(x: np.ndarray, kept: list[_Found] = found, weights: np.ndarray = weights) -> np.ndarray:
+                parts = [w * forecasts(x, f.filter_, data.horizon) for f, w in zip(kept, weights, strict=True) if w > 0.01]
+                return np.asarray(sum(parts) / weights[weights > 0.01].sum())
 
             maps.append(probe(run, data.width, is_log, reach(history, data.season)))
             pace.done()
         return share(maps)
 
 
-def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator, rounds: int = ROUNDS) -> _Found:
-    """The model with the least AICc among those the configuration allows."""
+def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator, rounds: int = ROUNDS) -> list[_Found]:
+    """Models that the configuration allows, the one with the least AICc first; all on its scale."""
     seasons = [1]
     if 1 < season <= LONGEST_SEASON and len(y) >= 2 * season + 3 and config.season == "auto":
         seasons.append(season)
@@ -90,7 +94,8 @@ def best(y: np.ndarray, season: int, config: ETSConfig, rng: np.random.Generator
         if (len(y) > m + 8 or (m == 1 and trend == trends[0]))
         and not (is_log and trend == "additive" and config.trend == config.scale == "auto")
     ]
-    return min(found, key=lambda f: f.criterion)
+    found.sort(key=lambda f: f.criterion)
+    return [f for f in found if f.is_log == found[0].is_log]
 
 
 def _fitted(

@@ -34,6 +34,8 @@ class Theta:
     name: ClassVar[str] = "theta"
     tasks: ClassVar[frozenset[str]] = frozenset({"forecasting"})
     lane: ClassVar[str] = "cpu"
+    rank: ClassVar[int] = -1  # before cheaper families: good on any series
+    trust: ClassVar[float] = 1.0
     Config: ClassVar[type] = ThetaConfig
     reference: ClassVar[str] = (
         "Assimakopoulos, Nikolopoulos: The theta model.  International Journal of Forecasting 16 (2000); Fiorucci et al.: "

@@ -107,6 +107,13 @@ def test_the_style_of_a_column_is_the_first_that_reads_it_all(texts: list[str], 
         ("May 2024", "month y", "2024-05-01 00:00:00"),
         ("1970 Q4", "y quarter", "1970-10-01 00:00:00"),
         ("Q2/1970", "quarter y", "1970-04-01 00:00:00"),
+        ("2024-W05", "y week", "2024-01-29 00:00:00"),
+        ("2024W05-7", "y week", "2024-02-04 00:00:00"),
+        ("2021 w1", "y week", "2021-01-04 00:00:00"),
+        ("2020-W53-5", "y week", "2021-01-01 00:00:00"),
+        ("2021-W53", "y week", None),
+        ("2024-W00", "y week", None),
+        ("0000-W01", "y week", None),
         ("7:05 PM", "time", "1970-01-01 19:05:00"),
         ("24:00", "time", None),
         ("20240131", "ymd", "2024-01-31 00:00:00"),
@@ -131,6 +138,12 @@ def test_a_date_means_what_people_mean_by_it(text: str, form: str, value: str | 
 )  # fmt: skip
 def test_one_date_is_read_as_a_column_of_them(texts: list[str], form: str) -> None:
     assert parse_dates(pl.Series(texts), form).to_list() == [parse_date(t, form) for t in texts]
+
+
+@settings(max_examples=80, deadline=None)
+@given(texts=st.lists(st.from_regex(r"[0-9]{4}[- ]?[Ww][0-9]{1,2}(-?[0-9])?", fullmatch=True), min_size=1, max_size=20))
+def test_one_week_is_read_as_a_column_of_them(texts: list[str]) -> None:
+    assert parse_dates(pl.Series(texts), "y week").to_list() == [parse_date(t, "y week") for t in texts]
 
 
 @given(when=st.datetimes(datetime(1000, 1, 2), datetime(2999, 12, 30)))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from assay.forecasting.deliver import champions
+from assay.data.profile import profile
+from assay.data.table import ColumnType, Table, Words
+from assay.forecasting.deliver import champions, weigh
+from assay.forecasting.problem import ForecastProblem, prepare
+from assay.model.deliver import Source
+from assay.spec import Budget, JobSpec, TaskSpec, resolve
 
 
 def test_a_family_is_stood_for_by_its_default_unless_another_configuration_leads_clearly() -> None:
@@ -12,3 +19,45 @@ def test_a_family_is_stood_for_by_its_default_unless_another_configuration_leads
     scores = np.array([-0.95, -1.0, -1.0, -0.7])
     assert champions(families, numbers, scores, 0.1) == {"ets": 1, "theta": 3}
     assert champions(families, numbers, scores, 0.0) == {"ets": 0, "theta": 3}
+
+
+def problem(n: int) -> ForecastProblem:
+    rng = np.random.default_rng(0)
+    months = np.datetime64("2000-01") + np.arange(n)
+    table = Table(
+        {"m": Words.of([f"{m}-01" for m in months]), "y": np.cumsum(rng.normal(size=n))},
+        {"m": ColumnType.DATETIME, "y": ColumnType.NUMBER},
+    )
+    spec = JobSpec(TaskSpec("forecasting", target="y", time_column="m", horizon=3), limits=Budget(trials=1))
+    return prepare(table, resolve(spec, profile(table)))
+
+
+def weights(n: int, errors: dict[str, float], more: int = 0) -> dict[str, float]:
+    """Of families whose backtests are off by so many parts of one pattern; `more` lucky variants of the last one."""
+    p = problem(n)
+    y = p.actual(np.concatenate([c.windows for c in p.cuts])).y
+    pattern = np.random.default_rng(1).normal(size=y.shape)
+    luck = np.random.default_rng(2)
+    found = [(Source(i, name, 0.0, Path()), y + e * pattern) for i, (name, e) in enumerate(errors.items())]
+    found += [
+        (Source(10 + i, found[-1][0].family, 0.0, Path()), found[-1][1] + 0.3 * luck.normal(size=y.shape))
+        for i in range(more)
+    ]
+    told: dict[str, float] = {}
+    for (source, _), w in zip(found, weigh(p, found, float("inf")), strict=True):
+        told[source.family] = told.get(source.family, 0.0) + float(w)
+    return told
+
+
+def test_few_windows_leave_most_weight_with_families_that_are_good_on_any_series() -> None:
+    few, many = (weights(n, {"theta": 1.0, "arima": 1.0, "lagged_linear": 0.95}) for n in (20, 900))
+    assert few["theta"] + few["arima"] > 0.55
+    assert many["lagged_linear"] > few["lagged_linear"]
+
+
+def test_a_hopeless_family_has_no_weight() -> None:
+    assert weights(60, {"theta": 1.0, "arima": 5.0})["arima"] == 0.0
+
+
+def test_many_configurations_of_a_family_do_not_outvote_the_others() -> None:
+    assert weights(40, {"theta": 1.0, "lagged_linear": 1.2}, more=30)["theta"] > 0.5

@@ -50,3 +50,9 @@ def test_a_series_of_one_number_is_a_series() -> None:
 def test_families_that_need_many_values_are_left_out_of_few() -> None:
     assert "nhits" not in resolved(monthly([1.0, 2.0] * 30)).families
     assert "nhits" in resolved(monthly([1.0, 2.0] * 90)).families
+
+
+def test_what_is_good_on_any_series_is_tried_before_what_is_cheap() -> None:
+    for n in (40, 200, 2000):
+        first = resolved(monthly([float(v % 7) for v in range(n)], "1700-01"), horizon=3).families[:4]
+        assert first[0] == "seasonal_naive" and set(first[1:]) == {"theta", "ets", "arima"}

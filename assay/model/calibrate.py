@@ -16,6 +16,7 @@ STACK_ROWS = 2_000  # validation rows below which members are not stacked
 MOST_STACK_ROWS = 10_000  # more change a dozen exponents little and cost seconds
 STACK_GAIN = 1e-3  # relative gain in log-loss, on rows not used for fitting, that stacking must bring
 PULL = 1e-3  # of exponents to the weights of the mean
+LEAST_ROWS = 10  # a class counts as frequent as if it had so many: rarer ones would answer for everything
 GAIN = 1e-4  # relative gain in log-loss, on rows not used for fitting, that a temperature must bring
 TUNED = frozenset({"f1", "f1_macro", "f1_weighted", "balanced_accuracy", "matthews_corrcoef", "accuracy"})
 OF_LABELS = TUNED | {"precision", "recall"}  # metrics that look at labels alone
@@ -165,7 +166,7 @@ def fit_factors(
         return None
     w = np.ones(len(y)) if weight is None else weight
     shares = np.bincount(y, w, p.shape[1]) / w.sum()
-    shares = np.maximum(shares, 1.0 / len(y))
+    shares = np.maximum(shares, LEAST_ROWS / len(y))
     powers = np.linspace(0.0, 1.2, 13)
     answers = [(p * shares**-a).argmax(1) for a in powers]
     codes = np.eye(p.shape[1])

@@ -21,8 +21,9 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
     """(family, configuration) -> seconds of a whole trial.
 
     A family's correction is the ratio of observed to estimated seconds over its last completed trials, drawn to that of
-    all families while there are few; before anything completed the estimates stand.  Sums are compared, so that what is
-    dear decides and the noise of quick trials does not.  A family that `keeps_time` says what is enough for it and takes
+    all families while there are few; before anything completed the estimates stand.  Of a family sums are compared, so that
+    what is dear decides and the noise of quick trials does not; of all families it is the middle one that counts, since how
+    fast the machine is shows in all alike and a wrong estimate in one.  A family that `keeps_time` says what is enough for it and takes
     what there is: how long its trials took, or how slowly others began, says nothing of the next one.  What is kept for all
     trials (`Cost.kept`) is paid once a job, whatever the folds; after a trial that needed it, it is there.
     """
@@ -50,7 +51,8 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
             cost = cost_of(t.family, tuple(t.config.items()))
             if cost is not None and cost.kept is not None:
                 there.add(cost.kept[0])
-    overall = _ratio([pair for pairs in seen.values() for pair in pairs])
+    middle = float(np.median([np.log(_ratio(pairs)) for pairs in seen.values()])) if seen else 0.0
+    overall = float(np.exp(middle * len(seen) / (len(seen) + 1.0)))
 
     @cache
     def correction(family: str) -> float:

@@ -31,11 +31,11 @@ def largest_population(free_bytes: int, one_member: int, data_bytes: int = 0) ->
 def net_cost(net: Net, shape: Shape, batch: int, epochs: int, answers: int = 1) -> Cost:
     """One fold on one core, for all its epochs.  answers: rows of the net per row of the table (TabM).
 
-    Measured with five folds at once on a shared core: 0.2 ms a step and member, 20 GFLOP/s, 20 passes over the buffers.
+    Measured with three to five folds at once: 0.1 ms a step and member, 45 GFLOP/s, 10 passes over the buffers.
     """
     n_params = net.layout.size
     batch = batch_size(batch, shape.n_rows)
     steps = epochs * (shape.n_rows / batch + 0.5)
-    seconds = steps * (2e-4 + 6.0 * answers * batch * n_params / 2e10 + n_params * 1e-8)
+    seconds = steps * (1e-4 + 6.0 * answers * batch * n_params / 4.5e10 + n_params * 5e-9)
     host = member_bytes(n_params, batch, net.activations_per_row) + table_bytes(shape.n_rows, shape.n_features)
     return Cost(seconds, host + PROCESS_BYTES, host)

@@ -43,7 +43,7 @@ class DecisionTree:
         return 1
 
     def cost(self, config: DecisionTreeConfig, shape: Shape) -> Cost:
-        seconds = forest_seconds(shape, config.max_features, 1, per_cell=7e-8)
+        seconds = forest_seconds(shape, config.max_features, 1, per_cell=3e-8)
         return Cost(seconds, forest_bytes(shape.n_rows, shape.n_features, shape.n_classes, 1))
 
     def fit(self, config: DecisionTreeConfig, data: Split, ctx: TrialContext) -> Predictor:

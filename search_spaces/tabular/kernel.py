@@ -118,9 +118,9 @@ class Kernel:
         m = _n_landmarks(config, shape.n_rows)
         cells = shape.n_rows * m
         # measured on one core, 300 to 16,000 rows x 20 columns
-        seconds = 0.02 + 2e-9 * m**3 + cells * (1.2e-8 + 6e-10 * (shape.n_features + m))
+        seconds = 0.02 + 3e-10 * m**3 + cells * (1e-8 + 2e-10 * (shape.n_features + m))
         if shape.n_classes:
-            seconds += 4e-7 * cells * max(1, shape.n_classes - 1)
+            seconds += 1e-7 * cells * max(1, shape.n_classes - 1)
         return Cost(float(seconds), int(40 * cells + 40 * m * (m + shape.n_features) + 3e7))
 
     def fit(self, config: KernelConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -117,8 +117,8 @@ class Knn:
     def cost(self, config: KnnConfig, shape: Shape) -> Cost:
         """Fitting is copying; the time is that of the validation rows, taken as a quarter of the training rows."""
         kept = _n_kept(shape.n_rows, shape.n_features, config.metric)
-        per_cell = 1e-9 if config.metric == "manhattan" else 2e-10
-        seconds = 5e-3 + shape.n_rows / 4 * kept * (3e-8 + per_cell * shape.n_features)
+        per_cell = 1.7e-9 if config.metric == "manhattan" else 3.4e-10
+        seconds = 5e-3 + shape.n_rows / 4 * kept * (5e-8 + per_cell * shape.n_features)
         return Cost(seconds, 120_000_000 + 12 * kept * (shape.n_features + shape.n_classes + 2))
 
     def fit(self, config: KnnConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -71,7 +71,8 @@ class LightGBM:
 
     def cost(self, config: LightGBMConfig, shape: Shape) -> Cost:
         outputs = shape.n_classes if shape.n_classes > 2 else 1
-        rounds = min(config.n_estimators, 25.0 / config.learning_rate + patience(shape.n_rows, config.learning_rate))
+        needed = 25.0 / config.learning_rate / outputs**0.4  # with a tree for each of many classes fewer rounds do
+        rounds = min(config.n_estimators, needed + patience(shape.n_rows, config.learning_rate))
         leaves = min(config.num_leaves, max(2.0, shape.n_rows / (2 * config.min_child_samples)))
         columns = shape.n_features * config.feature_fraction
         bins = min(config.max_bin, shape.n_rows / 3)

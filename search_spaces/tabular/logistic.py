@@ -41,7 +41,7 @@ class Logistic:
 
     def cost(self, config: LogisticConfig, shape: Shape) -> Cost:
         cells = shape.n_rows * shape.n_features
-        passes = 40.0 if config.penalty == "l2" else 400.0
+        passes = 75.0 if config.penalty == "l2" else 750.0
         outputs = max(1, shape.n_classes if shape.n_classes > 2 else 1)
         return Cost(1e-2 + 1e-9 * cells * outputs * passes, 24 * cells + 16 * shape.n_rows * outputs)
 

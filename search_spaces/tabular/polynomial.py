@@ -40,7 +40,7 @@ class Polynomial:
     def cost(self, config: PolynomialConfig, shape: Shape) -> Cost:
         """shape.n_features counts the products: it is the width of the design matrix."""
         cells, outputs = shape.n_rows * shape.n_features, shape.n_classes if shape.n_classes > 2 else 1
-        passes = 60.0 * outputs if shape.n_classes else 0.3 * shape.n_features
+        passes = 180.0 * outputs if shape.n_classes else 0.3 * shape.n_features
         return Cost(1e-2 + 1e-9 * cells * (20 + passes), int(24 * cells + 24 * shape.n_features**2))
 
     def fit(self, config: PolynomialConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -43,7 +43,7 @@ class RandomForest:
         return config.n_trees
 
     def cost(self, config: RandomForestConfig, shape: Shape) -> Cost:
-        seconds = forest_seconds(shape, config.max_features, config.n_trees, per_cell=9e-8)
+        seconds = forest_seconds(shape, config.max_features, config.n_trees, per_cell=5e-8)
         return Cost(seconds, forest_bytes(shape.n_rows, shape.n_features, shape.n_classes, config.n_trees))
 
     def fit(self, config: RandomForestConfig, data: Split, ctx: TrialContext) -> Predictor:

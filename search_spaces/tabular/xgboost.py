@@ -52,7 +52,7 @@ class XGBoost:
 
     def cost(self, config: XGBoostConfig, shape: Shape) -> Cost:
         outputs = shape.n_classes if shape.n_classes > 2 else 1
-        rounds = min(config.n_estimators, 25.0 / config.learning_rate + patience(shape.n_rows, config.learning_rate))
+        rounds = min(config.n_estimators, 15.0 / config.learning_rate + patience(shape.n_rows, config.learning_rate))
         most = 2**config.max_depth if config.grow_policy == "depthwise" else config.max_leaves
         leaves = min(most, max(2.0, shape.n_rows / 4))
         cells = shape.n_rows * shape.n_features

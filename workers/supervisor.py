@@ -15,20 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from app.db.engine import DatabaseUnavailable
 from app.storage import Storage
 from app.store import SqlStore
+from app.store_sql.jobs import Turn
 from assay import __version__
 from assay.families import discover as families
 from assay.families import space_of
-from assay.search.advance import advance, ask
+from assay.search.advance import advance, ask, look_ahead
 from assay.search.lifecycle import JobStatus
 from assay.search.plan import JobSnapshot, Limits
+from assay.search.store import Ahead, Claim, Outcome
 from workers import rows
 from workers.child import Child, prepare_server
 from workers.devices import devices, free_bytes
 from workers.slot import Slot
 
 SWEEP = 2.0  # seconds between sweeps: what a lost ring costs at most
+LOOKS = 4  # how often what follows a trial is thought out anew because others changed its job meanwhile
 BACKOFF = 1.0  # seconds to wait after the database failed
 log = logging.getLogger(__name__)
 
@@ -123,6 +127,36 @@ class Supervisor:
         with self._advance_lock:  # one planner a process is enough; two only lose races against each other
             if advance(self.store, job):
                 self.rouse()
+
+    def turn(self, claim: Claim, outcome: Outcome, content: bytes | None = None) -> tuple[Turn, Ahead | None]:
+        """Write how a trial ended and what follows, which is thought out before and told with it.
+
+        Where there is nothing told (the job kept changing, the worker stops, a strategy fails), `advance` has to follow.
+        """
+        with self._advance_lock:
+            turn: Turn | None = None
+            for _ in range(LOOKS):
+                ahead = None if self.stopping.is_set() else self._look_ahead(claim, outcome)
+                turn = self.store.turn(claim, outcome, content, ahead)
+                if turn is not None:
+                    break
+            else:
+                ahead = None
+        turn = turn or self.store.turn(claim, outcome, content) or Turn(False)
+        if ahead is not None and ahead.decisions:
+            self.rouse()
+        return turn, ahead
+
+    def _look_ahead(self, claim: Claim, outcome: Outcome) -> Ahead | None:
+        try:
+            return look_ahead(self.store.snapshot(claim.ref), claim.number, outcome)
+        except KeyError:
+            return None  # deleted meanwhile
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("job %s cannot be planned", claim.ref)  # whatever a strategy does, a result is kept
+            return None
 
     def safely(self, action: Callable[[], object]) -> bool:
         """Run a database action; an outage is logged and waited out, never fatal."""

@@ -29,24 +29,31 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
         max(1, facts.n_rows * max(1, facts.n_folds - 1) // max(2, facts.n_folds)), facts.n_features, facts.n_classes
     )
 
+    @cache
+    def fits(family: str) -> int:
+        return facts.n_folds + isinstance(families()[family], WholeFamily)
+
     def estimate(family: str, config: Mapping[str, Value]) -> float:
         overhead = OVERHEAD + OVERHEAD_OF_FOLD * facts.n_folds
         found = families().get(family)
         if found is None:
             return overhead
-        fits = facts.n_folds + isinstance(found, WholeFamily)
-        return overhead + float(found.cost(build(found.Config, dict(config)), shape).seconds) * fits
+        return overhead + float(found.cost(build(found.Config, dict(config)), shape).seconds) * fits(family)
 
-    seen: dict[str, list[tuple[float, float]]] = {}
-    for t in trials:
-        if t.score is not None and t.seconds is not None:
-            seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config)))
-    overall = _ratio([pair for pairs in seen.values() for pair in pairs])
+    @cache
+    def learned() -> tuple[Mapping[str, list[tuple[float, float]]], float]:
+        """What is known of each family and of all; looked for when it is first asked: many strategies never do."""
+        seen: dict[str, list[tuple[float, float]]] = {}
+        for t in trials:
+            if t.score is not None and t.seconds is not None:
+                seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config)))
+        return seen, _ratio([pair for pairs in seen.values() for pair in pairs])
 
     @cache
     def correction(family: str) -> float:
         if getattr(families().get(family), "keeps_time", False):
             return 1.0
+        seen, overall = learned()
         pairs = seen.get(family, [])[-LAST:]
         weight = len(pairs) / (len(pairs) + 0.5)
         return float(np.clip(_ratio(pairs) ** weight * overall ** (1 - weight), FASTEST, SLOWEST))

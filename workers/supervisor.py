@@ -22,7 +22,7 @@ from app.store_sql.jobs import Turn
 from assay import __version__
 from assay.families import discover as families
 from assay.families import space_of
-from assay.search.advance import advance, ask, look_ahead
+from assay.search.advance import advance, ask, look_ahead, queued
 from assay.search.lifecycle import JobStatus
 from assay.search.plan import JobSnapshot, Limits
 from assay.search.store import Ahead, Claim, Outcome
@@ -56,13 +56,16 @@ class Supervisor:
         cache: Path,
         name: str | None = None,
         memory_mb: int | None = None,
+        call: Callable[[], None] | None = None,
     ) -> None:
+        """call: rings the other workers of the lane, when there is more work than this one can take."""
         self.store = store
         self.storage = storage
         self.lane = lane
         self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.cache = cache
         self.memory_mb = memory_mb
+        self._call = call
         self.stopping = threading.Event()
         self._work = threading.Condition()
         self._rings = 0
@@ -97,6 +100,14 @@ class Supervisor:
             self._claimable += 1
             self._work.notify_all()
 
+    def offer(self, n: int) -> None:
+        """n pieces of work were queued: wake the slots and, if they are too few, the other workers."""
+        if n <= 0:
+            return
+        self.rouse()
+        if self._call is not None and n > sum(not slot.busy for slot in self.slots):
+            self._call()
+
     def wait_to_claim(self, seen: int, timeout: float) -> int:
         """Block a slot until it was roused after `seen`, or the timeout."""
         with self._work:
@@ -125,8 +136,7 @@ class Supervisor:
     def advance(self, job: str) -> None:
         """Plan the job's next steps and wake whoever can do them."""
         with self._advance_lock:  # one planner a process is enough; two only lose races against each other
-            if advance(self.store, job):
-                self.rouse()
+            self.offer(advance(self.store, job))
 
     def turn(self, claim: Claim, outcome: Outcome, content: bytes | None = None) -> tuple[Turn, Ahead | None]:
         """Write how a trial ended and what follows, which is thought out before and told with it.
@@ -143,8 +153,8 @@ class Supervisor:
             else:
                 ahead = None
         turn = turn or self.store.turn(claim, outcome, content) or Turn(False)
-        if ahead is not None and ahead.decisions:
-            self.rouse()
+        if ahead is not None:
+            self.offer(queued(ahead.decisions) - (turn.claim is not None))
         return turn, ahead
 
     def _look_ahead(self, claim: Claim, outcome: Outcome) -> Ahead | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.families import discover as families
 from assay.search.expected import expected_seconds
-from assay.search.plan import FinishJob, JobSnapshot, StartTrials, plan, search_seconds_left
+from assay.search.plan import BuildModel, FinishJob, JobSnapshot, StartTrials, plan, search_seconds_left
 from assay.search.store import Ahead, Decided, Outcome, Started, Store, ended, with_work
 from assay.search.strategies import discover as strategies
 from assay.search.trial import Facts, History, Proposal, Report, Trial, TrialStatus, Verdict
@@ -19,19 +19,24 @@ from assay.space import build
 MAX_ROUNDS = 20  # a lost race is tried again; this many in a row means that others are advancing the job
 
 
-def advance(store: Store, job: str) -> bool:
-    """Plan until nothing is left to decide.  True when something was decided."""
-    changed = False
+def advance(store: Store, job: str) -> int:
+    """Plan until nothing is left to decide.  Returns how many trials and builds that queued."""
+    new = 0
     for _ in range(MAX_ROUNDS):
         snapshot = store.snapshot(job)
         decisions = decide(snapshot)
         if not decisions:
-            return changed
+            break
         if store.apply(job, snapshot.revision, decisions):
-            changed = True
+            new += queued(decisions)
             if _settled(decided(snapshot, decisions)):
-                return True
-    return changed
+                break
+    return new
+
+
+def queued(decisions: Sequence[Decided]) -> int:
+    """How many trials and builds the decisions queue."""
+    return sum(len(d.proposals) if isinstance(d, Started) else isinstance(d, BuildModel) for d in decisions)
 
 
 def look_ahead(snapshot: JobSnapshot, number: int, outcome: Outcome) -> Ahead:

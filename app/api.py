@@ -15,6 +15,7 @@ from app.jobs import endpoints as jobs
 from app.models import endpoints as models
 from app.models import generate, kserve
 from app.predictions import endpoints as predictions
+from app.webhooks import endpoints as webhooks
 
 
 def include(app: FastAPI) -> None:
@@ -31,6 +32,7 @@ def include(app: FastAPI) -> None:
         predictions,
         kserve,
         catalog,
+        webhooks,
         accounts,
         usage,
         audit,

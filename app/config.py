@@ -36,6 +36,7 @@ class Settings:
     upload_timeout: float = 60.0  # seconds without a byte after which an upload is dropped
     rate_limit: int = 0  # requests a minute and owner; 0: no limit
     import_hosts: tuple[str, ...] = ()  # hosts datasets may be fetched from; empty: importing by URL is off
+    webhook_hosts: tuple[str, ...] = ()  # the only hosts webhooks may go to; empty: every public one
     log_format: str = "console"  # or "json"
     log_level: str = "info"
     slots: int = 0  # trials side by side on this worker; 0: one for each processor core, less one for the API
@@ -141,6 +142,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "upload_timeout": _seconds,
     "rate_limit": _count,
     "import_hosts": _names,
+    "webhook_hosts": _names,
     "log_format": _text,
     "log_level": _text,
     "slots": _count,

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 
-PREFIXES = frozenset({"ds", "upl", "job", "mdl", "prd", "key", "whk", "evt", "req"})
+PREFIXES = frozenset({"ds", "upl", "job", "mdl", "prd", "key", "whk", "dlv", "evt", "req"})
 _ID = re.compile(r"([a-z]{2,4})_[0-9a-f]{32}")
 
 _lock = threading.Lock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -34,6 +35,9 @@ from app.predictions import repository as prediction_rows
 from app.queue import make_bell
 from app.storage import Storage
 from app.store import SqlStore
+from app.webhooks import repository as webhook_rows
+from app.webhooks.sender import KEPT, Senders
+from app.webhooks.service import check_url
 
 HOUSEKEEPING = 300.0  # seconds between rounds
 ABANDONED = timedelta(days=1)  # age past which an upload that goes nowhere is removed
@@ -58,9 +62,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await run_in_threadpool(forget_unfinished, services.engine)
         keeping = asyncio.create_task(_housekeeping(services))
         warming = asyncio.create_task(run_in_threadpool(_warm, services))  # so that the first job need not wait
+        senders = Senders(services.engine, services.clock, functools.partial(check_url, settings))
+        senders.start()
         try:
             yield
         finally:
+            senders.stop()
             keeping.cancel()
             warming.cancel()
             await services.changes.close()
@@ -157,6 +164,7 @@ def _tidy(services: Services) -> None:
     with transaction(services.engine) as connection:
         dataset_rows.remove_old_uploads(connection, services.clock() - ABANDONED)
         forget_old(connection, services.clock())
+        webhook_rows.forget_old(connection, services.clock() - KEPT)
     services.storage.collect()
 
 

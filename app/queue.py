@@ -54,11 +54,12 @@ class LocalBell:
 
 
 class CeleryBell:
-    """A message to the workers of a lane, through the broker at redis_url."""
+    """A message to every worker of a lane, through the broker at redis_url."""
 
     def __init__(self, redis_url: str) -> None:
         from celery import Celery
 
+        self._queues = {queue.alias: queue for queue in lane_queues()}
         self._app = Celery("assay", broker=redis_url)
         self._app.conf.update(
             task_ignore_result=True,
@@ -73,12 +74,23 @@ class CeleryBell:
 
     def ring(self, lane: str) -> None:
         try:
-            self._app.send_task(TASK, queue=lane, retry=False, ignore_result=True, expires=60)
+            queue = self._queues[lane]
+            # declared with each message: a publisher that does not know a fanout would fill lists nobody reads
+            self._app.send_task(
+                TASK, queue=queue, declare=[queue.exchange], retry=False, ignore_result=True, expires=60
+            )
         except Exception as error:  # the broker is away: the workers' sweep finds the work all the same
             log.warning("the broker could not be reached (%s); workers will find the work by themselves", error)
 
     def close(self) -> None:
         self._app.close()
+
+
+def lane_queues() -> list[Any]:
+    """The broker's queues.  What goes to one is heard by all workers of the lane: there may be work for several."""
+    from kombu.common import Broadcast
+
+    return [Broadcast(lane, routing_key=lane) for lane in ("cpu", "gpu")]
 
 
 class Ear:

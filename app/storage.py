@@ -13,7 +13,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, exists, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Executable,
+    LargeBinary,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from app.clock import Clock, utc_now
@@ -39,6 +52,9 @@ class BlobConflict(AssayError):
     """Two writers appended to one unfinished blob; the second one must ask for the offset and go on from there."""
 
     code = "upload_offset_mismatch"
+
+
+SMALL = 1 << 18  # bytes that may be stored as a part of another transaction, which then holds its locks a bit longer
 
 
 @dataclass(frozen=True)
@@ -299,6 +315,32 @@ class Writer:
         except IntegrityError:
             return None  # equal content was sealed a moment ago: take that
         return Blob(self.blob_id, sha256, self._stored)
+
+
+def small_blob(dialect: str, data: bytes, now: datetime) -> tuple[str, list[tuple[Executable, dict[str, Any]]]]:
+    """SHA-256 of content, and the statements that store it, or touch it where it is stored already.
+
+    For a transaction that goes on to refer to it: nothing has to be looked up in between.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    kept, filled = _KEEP[dialect]
+    return sha256, [
+        (kept, {"sha256": sha256, "size": len(data), "created_at": now}),
+        (filled, {"the_sha256": sha256, "the_data": data}),
+    ]
+
+
+def _keep(inserts: Any) -> tuple[Executable, Executable]:
+    kept = inserts(_blobs).inline()
+    kept = kept.on_conflict_do_update(index_elements=[_blobs.c.sha256], set_={"created_at": kept.excluded.created_at})
+    found = select(_blobs.c.id, literal(0), bindparam("the_data", type_=LargeBinary)).where(
+        _blobs.c.sha256 == bindparam("the_sha256"), _blobs.c.size > 0
+    )
+    filled = inserts(_chunks).inline().from_select(["blob_id", "seq", "data"], found).on_conflict_do_nothing()
+    return kept, filled
+
+
+_KEEP = {"sqlite": _keep(sqlite.insert), "postgresql": _keep(postgresql.insert)}
 
 
 def _touched(connection: Connection, sha256: str, now: datetime) -> Blob | None:

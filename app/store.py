@@ -16,7 +16,7 @@ from app.store_sql.change import Contended, locked
 from app.store_sql.snapshots import Snapshots
 from assay.search.lifecycle import JobStatus, Phase
 from assay.search.plan import JobSnapshot, Limits
-from assay.search.store import Claim, Decided, Outcome
+from assay.search.store import Ahead, Claim, Decided, Outcome
 from assay.search.trial import Report
 from assay.space import Space
 
@@ -76,8 +76,20 @@ class SqlStore:
 
     def finish(self, claim: Claim, outcome: Outcome) -> bool:
         """`outcome.artifact` is the id of the checkpoint's blob, as text."""
+        turn = self.turn(claim, outcome)
+        return turn is not None and turn.written
+
+    def turn(
+        self, claim: Claim, outcome: Outcome, content: bytes | None = None, ahead: Ahead | None = None
+    ) -> jobs.Turn | None:
+        """End a trial and go on: `finish`, `apply` and, if nobody else's work waits, the next `claim`, in one stroke.
+
+        content: of the checkpoint, at most `app.storage.SMALL` bytes, unless `outcome.artifact` names its blob.
+        ahead: what follows, thought out on a snapshot; None: only the trial's end is written.
+        Returns None, and writes nothing, when the job has changed since that snapshot.
+        """
         with transaction(self.engine) as connection:
-            return trials.finish(connection, claim, outcome, self._clock())
+            return jobs.turn(connection, claim, outcome, content, ahead, self._clock())
 
     def finish_build(
         self,

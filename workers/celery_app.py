@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from celery import Celery, signals
 from app.config import Settings
 from app.db.engine import make_engine
 from app.logs import configure
-from app.queue import TASK, worker_options
+from app.queue import TASK, CeleryBell, lane_queues, worker_options
 from app.storage import Storage
 from app.store import SqlStore
 from workers import entrypoints
@@ -23,6 +24,7 @@ def make_app(settings: Settings) -> Celery:
     """A broker connection with the measured settings: nothing is lost that a sweep would not find again."""
     app = Celery("assay", broker=settings.redis_url)
     app.conf.update(
+        task_queues=lane_queues(),
         task_ignore_result=True,
         task_acks_late=True,
         task_reject_on_worker_lost=True,
@@ -62,6 +64,7 @@ def _start(**_: Any) -> None:
         slots=slots,
         cache=Path(settings.home) / "cache",
         memory_mb=(settings.memory_mb or memory_mb()) // slots,
+        call=None if settings.redis_url is None else functools.partial(CeleryBell(settings.redis_url).ring, lane),
     )
     _worker.start()
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from app.storage import Storage
+from app.storage import SMALL, Storage
 from assay.search.lifecycle import Phase
 from assay.search.plan import JobSnapshot, search_seconds_left, slack_seconds
-from assay.search.store import Claim, Outcome
+from assay.search.store import Claim, Outcome, extended
 from assay.search.trial import Report, TrialStatus, Verdict
 from workers import rows
 from workers.files import local_copy
-from workers.slot import GRACE, Ended, Gone
+from workers.slot import GRACE, Done, Ended, Gone
 
 if TYPE_CHECKING:
     from workers.slot import Slot
@@ -25,33 +26,34 @@ PREDICT_SECONDS = 3600.0
 BUILD_SECONDS = 600.0
 INTAKE_MB = 6_000  # memory of the child that reads a foreign file
 FOREVER = 7 * 86_400.0
+T = TypeVar("T")
 PATIENCE = 120.0  # seconds to go on trying to write a result while the database is away
 log = logging.getLogger(__name__)
 
 
-def run(slot: Slot, claim: Claim) -> None:
+def run(slot: Slot, claim: Claim) -> Done:
     """Do the claimed work and write how it ended.  Raises Gone when it is not ours any more."""
+    if claim.kind == "trial":
+        return run_trial(slot, claim)
     kinds: dict[str, Callable[[Slot, Claim], None]] = {
-        "trial": run_trial,
         "build": run_build,
         "validate": run_validation,
         "predict": run_prediction,
     }
     kinds[claim.kind](slot, claim)
+    return Done()
 
 
-def run_trial(slot: Slot, claim: Claim) -> None:
+def run_trial(slot: Slot, claim: Claim) -> Done:
     store, storage = slot.worker.store, slot.worker.storage
     work = _known_work(slot, claim.ref)
-    snapshot = store.snapshot(claim.ref)
+    snapshot = _lately_seen(slot, claim) or store.snapshot(claim.ref)
     left = search_seconds_left(snapshot)
     if left <= 0:  # it waited for too long
-        _write(slot, claim, Outcome(TrialStatus.STOPPED, seconds=0.0))
-        return
+        return _turn(slot, claim, Outcome(TrialStatus.STOPPED, seconds=0.0))
     limit = min(left, snapshot.limits.trial_seconds or FOREVER, FOREVER)
     path = slot.scratch / f"trial-{claim.number}.safetensors"
-    last = next((t.max_steps for t in snapshot.trials if t.number == claim.number), 0)
-    judge = _judge(slot, claim, last)
+    heard = Heard(slot, claim)
     began = time.monotonic()
     try:
         answer = slot.ask(
@@ -69,7 +71,7 @@ def run_trial(slot: Slot, claim: Claim) -> None:
             },
             seconds=max(0.1, limit) + GRACE,
             memory_mb=snapshot.limits.memory_mb or slot.worker.memory_mb,
-            on_report=judge,
+            on_report=heard,
         )
     except Ended as end:
         over = end.code == "timed_out" and left <= (snapshot.limits.trial_seconds or FOREVER)
@@ -78,12 +80,17 @@ def run_trial(slot: Slot, claim: Claim) -> None:
         outcome = Outcome(
             status, seconds=time.monotonic() - began, error=error, log=slot.child.log_tail() if slot.child else ""
         )
-        _write(slot, claim, outcome)
-        return
+        return _turn(slot, claim, outcome)
     told = answer["done"].get("warnings") if "done" in answer else None
     if told:
         slot.worker.safely(lambda: rows.warn(store, claim.ref, told))
-    _write(slot, claim, _outcome(slot, answer, path, time.monotonic() - began, left))
+    outcome = _outcome(slot, answer, time.monotonic() - began, left)
+    if outcome.status is not TrialStatus.COMPLETED:
+        return _turn(slot, claim, outcome)
+    outcome = replace(outcome, curve=heard.curve)
+    if path.stat().st_size <= SMALL:
+        return _turn(slot, claim, outcome, path.read_bytes())
+    return _turn(slot, claim, replace(outcome, artifact=str(storage.put_file(path).id)))
 
 
 def run_build(slot: Slot, claim: Claim) -> None:
@@ -229,25 +236,31 @@ def _known_work(slot: Slot, job: str) -> rows.JobWork:
     return slot.known[1]
 
 
-def _judge(slot: Slot, claim: Claim, last: int) -> Callable[[int, float], bool]:
-    """Write a report, then ask the strategy whether the trial is worth going on with; after its last step it has ended."""
-    store = slot.worker.store
-    curve: list[Report] = []
+class Heard:
+    """Writes a trial's reports, then asks the strategy whether it is worth going on with.
 
-    def on_report(step: int, score: float) -> bool:
+    The report after the last step decides nothing any more: it is written with the trial's end, in `curve`.
+    """
+
+    def __init__(self, slot: Slot, claim: Claim) -> None:
+        self.curve: tuple[Report, ...] = ()
+        self._slot, self._claim = slot, claim
+
+    def __call__(self, step: int, score: float) -> bool:
+        """Whether to go on.  Raises Gone."""
         report = Report(step, score)
-        curve.append(report)
+        self.curve = extended(self.curve, report)
+        if step >= self._claim.payload["max_steps"]:
+            return True
         try:
-            if not store.report(claim, report):
-                slot._keep_lease(claim)  # raises Gone unless only this report came too late
-            return step >= last > 0 or _verdict(slot, claim, report) is Verdict.CONTINUE
+            if not self._slot.worker.store.report(self._claim, report):
+                self._slot.keep_lease(self._claim)  # raises Gone unless only this report came too late
+            return _verdict(self._slot, self._claim, report) is Verdict.CONTINUE
         except Gone:
             raise
         except Exception:
-            log.warning("report of trial %s of %s was not written", claim.number, claim.ref, exc_info=True)
+            log.warning("report of trial %s of %s was not written", self._claim.number, self._claim.ref, exc_info=True)
             return True
-
-    return on_report
 
 
 def _verdict(slot: Slot, claim: Claim, report: Report) -> Verdict:
@@ -260,12 +273,11 @@ def _verdict(slot: Slot, claim: Claim, report: Report) -> Verdict:
     return judge(snapshot, trial, report)
 
 
-def _outcome(slot: Slot, answer: dict[str, Any], path: Path, seconds: float, left: float) -> Outcome:
+def _outcome(slot: Slot, answer: dict[str, Any], seconds: float, left: float) -> Outcome:
     printed = slot.child.log_tail() if slot.child is not None else ""
     device = "cuda" if slot.worker.lane == "gpu" else "cpu"
     if "done" in answer:
         done = answer["done"]
-        blob = slot.worker.storage.put_file(path)
         return Outcome(
             TrialStatus.COMPLETED,
             score=done["score"],
@@ -277,7 +289,6 @@ def _outcome(slot: Slot, answer: dict[str, Any], path: Path, seconds: float, lef
             size_bytes=done["size_bytes"],
             device=device,
             log=printed,
-            artifact=str(blob.id),
         )
     if "stopped" in answer:
         return Outcome(TrialStatus.STOPPED, seconds=seconds, device=device, log=printed)
@@ -288,18 +299,33 @@ def _outcome(slot: Slot, answer: dict[str, Any], path: Path, seconds: float, lef
     return Outcome(TrialStatus.FAILED, seconds=seconds, device=device, log=printed, error=error)
 
 
-def _write(slot: Slot, claim: Claim, outcome: Outcome) -> None:
-    _until_written(slot, lambda: slot.worker.store.finish(claim, outcome))
+def _lately_seen(slot: Slot, claim: Claim) -> JobSnapshot | None:
+    """The job as it was planned for just now, when this trial was the next step of that plan."""
+    if slot.seen is None:
+        return None
+    (snapshot, at), slot.seen = slot.seen, None
+    return replace(snapshot, elapsed=snapshot.elapsed + time.monotonic() - at) if snapshot.id == claim.ref else None
 
 
-def _until_written(slot: Slot, write: Callable[[], object]) -> None:
+def _turn(slot: Slot, claim: Claim, outcome: Outcome, content: bytes | None = None) -> Done:
+    """Write how the trial ended, and what follows if that is known already."""
+    turn, ahead = _until_written(slot, lambda: slot.worker.turn(claim, outcome, content))
+    if not turn.written:
+        log.info("a result came too late and was dropped")
+    if turn.claim is not None and ahead is not None and ahead.after is not None:
+        slot.seen = ahead.after, time.monotonic()
+    return Done(turn.written and ahead is not None and ahead.settled, turn.claim)
+
+
+def _until_written(slot: Slot, write: Callable[[], T]) -> T:
     """Results outlive a database outage: try until it is back, or the lease must have gone to somebody else."""
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            if write() is False:
+            written = write()
+            if written is False:
                 log.info("a result came too late and was dropped")
-            return
+            return written
         except (KeyError, ValueError):
             raise
         except Exception:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from workers.child import Child
 from workers.devices import cores
 
 if TYPE_CHECKING:
+    from assay.search.plan import JobSnapshot
     from workers.rows import JobWork
     from workers.supervisor import Supervisor
 
@@ -38,6 +40,14 @@ class Ended(Exception):
         self.code = code
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a piece of work leaves to do: plan for its job, unless that is settled, and perhaps a claim to go on with."""
+
+    settled: bool = False
+    claim: Claim | None = None
+
+
 class Slot:
     """A thread with one warm child."""
 
@@ -48,6 +58,7 @@ class Slot:
         self.busy = False
         self.child: Child | None = None
         self.known: tuple[str, JobWork] | None = None  # the job it trained for last, and what that needs
+        self.seen: tuple[JobSnapshot, float] | None = None  # that job as it was at a moment of time.monotonic()
         self.scratch = Path(tempfile.mkdtemp(prefix="assay-slot-"))
 
     def run(self) -> None:
@@ -66,7 +77,8 @@ class Slot:
                 continue
             self.busy = True
             try:
-                self._do(claim)
+                while claim is not None:
+                    claim = self._do(claim)
             finally:
                 self.busy = False
 
@@ -144,7 +156,7 @@ class Slot:
                 raise Gone
             if now - renewed >= RENEW:
                 renewed = now
-                self._keep_lease(claim)
+                self.keep_lease(claim)
             if memory_mb is not None and child.resident_bytes() > memory_mb << 20:
                 self._drop_child()
                 raise Ended("out_of_memory", f"the work needed more than its limit of {memory_mb} MB")
@@ -163,7 +175,7 @@ class Slot:
         except OSError:
             log.debug("the child is gone already")
 
-    def _keep_lease(self, claim: Claim) -> None:
+    def keep_lease(self, claim: Claim) -> None:
         """Renew; an unreachable database is waited out, since the lease may still be ours when it is back."""
         try:
             mine = self.worker.store.renew(claim)
@@ -179,12 +191,14 @@ class Slot:
 
     # -- the work -------------------------------------------------------------------------------------------------
 
-    def _do(self, claim: Claim) -> None:
+    def _do(self, claim: Claim) -> Claim | None:
+        """Do the work; returns the claim to go on with, if that was written with the end of this one."""
         from workers.runner import run
 
         log.info("claimed", extra={"kind": claim.kind, "job": claim.ref, "trial": claim.number})
+        done = Done()
         try:
-            run(self, claim)
+            done = run(self, claim)
         except Gone:
             log.info("given up", extra={"kind": claim.kind, "job": claim.ref, "trial": claim.number})
         except Exception:
@@ -195,8 +209,9 @@ class Slot:
         finally:
             for leftover in self.scratch.iterdir():
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-        if claim.kind in ("trial", "build"):
+        if claim.kind in ("trial", "build") and not done.settled:
             self.worker.safely(lambda: self._advance(claim.ref))
+        return done.claim
 
     def _advance(self, job: str) -> None:
         try:

@@ -15,20 +15,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from app.db.engine import DatabaseUnavailable
 from app.storage import Storage
 from app.store import SqlStore
+from app.store_sql.jobs import Turn
 from assay import __version__
 from assay.families import discover as families
 from assay.families import space_of
-from assay.search.advance import advance, ask
+from assay.search.advance import advance, ask, look_ahead, queued
 from assay.search.lifecycle import JobStatus
 from assay.search.plan import JobSnapshot, Limits
+from assay.search.store import Ahead, Claim, Outcome
 from workers import rows
 from workers.child import Child, prepare_server
 from workers.devices import devices, free_bytes
 from workers.slot import Slot
 
 SWEEP = 2.0  # seconds between sweeps: what a lost ring costs at most
+LOOKS = 4  # how often what follows a trial is thought out anew because others changed its job meanwhile
 BACKOFF = 1.0  # seconds to wait after the database failed
 log = logging.getLogger(__name__)
 
@@ -52,13 +56,16 @@ class Supervisor:
         cache: Path,
         name: str | None = None,
         memory_mb: int | None = None,
+        call: Callable[[], None] | None = None,
     ) -> None:
+        """call: rings the other workers of the lane, when there is more work than this one can take."""
         self.store = store
         self.storage = storage
         self.lane = lane
         self.name = name or f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:6]}"
         self.cache = cache
         self.memory_mb = memory_mb
+        self._call = call
         self.stopping = threading.Event()
         self._work = threading.Condition()
         self._rings = 0
@@ -93,6 +100,14 @@ class Supervisor:
             self._claimable += 1
             self._work.notify_all()
 
+    def offer(self, n: int) -> None:
+        """n pieces of work were queued: wake the slots and, if they are too few, the other workers."""
+        if n <= 0:
+            return
+        self.rouse()
+        if self._call is not None and n > sum(not slot.busy for slot in self.slots):
+            self._call()
+
     def wait_to_claim(self, seen: int, timeout: float) -> int:
         """Block a slot until it was roused after `seen`, or the timeout."""
         with self._work:
@@ -121,8 +136,37 @@ class Supervisor:
     def advance(self, job: str) -> None:
         """Plan the job's next steps and wake whoever can do them."""
         with self._advance_lock:  # one planner a process is enough; two only lose races against each other
-            if advance(self.store, job):
-                self.rouse()
+            self.offer(advance(self.store, job))
+
+    def turn(self, claim: Claim, outcome: Outcome, content: bytes | None = None) -> tuple[Turn, Ahead | None]:
+        """Write how a trial ended and what follows, which is thought out before and told with it.
+
+        Where there is nothing told (the job kept changing, the worker stops, a strategy fails), `advance` has to follow.
+        """
+        with self._advance_lock:
+            turn: Turn | None = None
+            for _ in range(LOOKS):
+                ahead = None if self.stopping.is_set() else self._look_ahead(claim, outcome)
+                turn = self.store.turn(claim, outcome, content, ahead)
+                if turn is not None:
+                    break
+            else:
+                ahead = None
+        turn = turn or self.store.turn(claim, outcome, content) or Turn(False)
+        if ahead is not None:
+            self.offer(queued(ahead.decisions) - (turn.claim is not None))
+        return turn, ahead
+
+    def _look_ahead(self, claim: Claim, outcome: Outcome) -> Ahead | None:
+        try:
+            return look_ahead(self.store.snapshot(claim.ref), claim.number, outcome)
+        except KeyError:
+            return None  # deleted meanwhile
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            log.exception("job %s cannot be planned", claim.ref)  # whatever a strategy does, a result is kept
+            return None
 
     def safely(self, action: Callable[[], object]) -> bool:
         """Run a database action; an outage is logged and waited out, never fatal."""

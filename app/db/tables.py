@@ -28,6 +28,8 @@ Json = JSON(none_as_null=True)
 BigId = BigInteger().with_variant(Integer, "sqlite")
 OPEN = "status IN ('queued', 'running')"  # of partial indexes; queries must say it in the same words to use them
 
+PENDING = "status = 'pending'"  # likewise
+
 
 class Base(DeclarativeBase):
     """Base of all rows; constraint names are fixed so that migrations can name them."""
@@ -310,6 +312,42 @@ class AuditRow(Base):
     address: Mapped[str | None] = mapped_column(String(100))
     created_at: Mapped[datetime] = mapped_column(Utc)
     __table_args__ = (Index("ix_audit_events_owner_id", "owner", "id"),)
+
+
+class WebhookRow(Base):
+    """An address that is told what happened.  The secret is kept as it is: every delivery is signed with it."""
+
+    __tablename__ = "webhooks"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(40), index=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[str] = mapped_column(Text)  # app.store_sql.hooks.spelled
+    description: Mapped[str] = mapped_column(String(400), default="")
+    enabled: Mapped[bool] = mapped_column(Boolean, default=True)
+    secret: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime] = mapped_column(Utc)
+
+
+class DeliveryRow(Base):
+    """One event on its way to one webhook; written in the transaction of what it tells of."""
+
+    __tablename__ = "deliveries"
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    webhook_id: Mapped[str] = mapped_column(String(40))  # no foreign key: it may be deleted while an event is written
+    event_id: Mapped[str] = mapped_column(String(40))
+    type: Mapped[str] = mapped_column(String(60))
+    payload: Mapped[dict[str, Any]] = mapped_column(Json)
+    status: Mapped[str] = mapped_column(String(20))  # pending, delivered, failed
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    next_at: Mapped[datetime | None] = mapped_column(Utc)
+    answer_status: Mapped[int | None] = mapped_column(Integer)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Utc)
+    delivered_at: Mapped[datetime | None] = mapped_column(Utc)
+    __table_args__ = (
+        Index("ix_deliveries_webhook_id_id", "webhook_id", "id"),
+        Index("ix_deliveries_pending", "next_at", postgresql_where=text(PENDING), sqlite_where=text(PENDING)),
+    )
 
 
 class IdempotencyRow(Base):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Executable, Row, Select, bindparam, insert, s
 
 from app.db.engine import together
 from app.db.tables import EventRow, JobRow, table
+from app.store_sql import hooks
 from assay.search.lifecycle import ENDED, JobStatus, Phase, job_may
 
 jobs = table(JobRow)
@@ -106,6 +107,9 @@ class JobChange:
     def write(self, *, revised: bool = True) -> None:
         """revised False: only the events; nothing changed that a decision could rest on."""
         seq = self._row["event_seq"]
+        for kind, data in self._events:
+            if kind in hooks.OF_JOBS:
+                hooks.tell(self._connection, "job", self.id, kind, data, self.now)
         if self._events:
             rows = [
                 {"job_id": self.id, "seq": seq + i, "type": kind, "data": data, "created_at": self.now}

@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from app.db.tables import ChoreRow, DatasetRow, ModelRow, PredictionRow, table
+from app.store_sql import hooks
 from app.store_sql.change import Contended, JobChange, jobs, lock
 from app.store_sql.trials import IS_OPEN, trials
 from assay.search.lifecycle import ENDED, Phase
@@ -26,6 +27,7 @@ _STATUS = {  # of the row served: while its chore waits, while it is worked on, 
     "predict": ("queued", "running", "succeeded"),
 }
 _WAITS, _WORKED_ON, _DONE = range(3)
+_CALLED = {"validate": "dataset", "predict": "prediction"}  # what events say of the row served
 LOST: Mapping[str, Any] = {
     "code": "worker_lost",
     "message": f"the worker was lost {MAX_ATTEMPTS} times while it did this; it may need more memory",
@@ -247,3 +249,5 @@ def _serve(
     values: dict[str, Any] = {"status": status, "error": None if error is None else dict(error)}
     values["updated_at" if "updated_at" in served.c else "finished_at"] = now
     connection.execute(update(served).where(served.c.id == ref).values(**values | dict(fields)))
+    name = _CALLED[kind]
+    hooks.tell(connection, name, ref, f"{name}.{status}", {"error": values["error"]}, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,13 +13,22 @@ from app.db.tables import DatasetRow, EventRow, table
 from app.ids import new_id
 from app.store_sql import chores, trials
 from app.store_sql.change import JobChange, events, jobs, locked
-from assay.search.lifecycle import ENDED, JobStatus, Phase, verb_target
+from assay.search.lifecycle import CLAIMABLE, ENDED, JobStatus, Phase, verb_target
 from assay.search.plan import BuildModel, FinishJob, Limits
-from assay.search.store import Decided, Started
+from assay.search.store import Ahead, Claim, Decided, Outcome, Started
+from assay.search.trial import TERMINAL
 from assay.space import Space
 
 datasets = table(DatasetRow)
 LIVE = frozenset(JobStatus) - ENDED - {JobStatus.PAUSED}  # statuses in which something may be left to decide
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What became of a trial's end: whether it was written (or the claim lost), and the trial to go on with."""
+
+    written: bool
+    claim: Claim | None = None
 
 
 def create(
@@ -74,15 +83,38 @@ def apply(connection: Connection, job: str, revision: int, decisions: Sequence[D
     if change.revision != revision + 1:
         return False
     for decision in decisions:
-        if isinstance(decision, Started):
-            trials.queue(change, decision)
-        elif isinstance(decision, BuildModel):
-            values = {"final": decision.final, "after_trials": change["n_completed"]}
-            chores.add(connection, "build", job, now, lane=change["lane"], priority=change["priority"], **values)
-        else:
-            _rest(connection, change, decision)
+        _decide(connection, change, decision)
     change.write()
     return True
+
+
+def turn(
+    connection: Connection, claim: Claim, outcome: Outcome, content: bytes | None, ahead: Ahead | None, now: datetime
+) -> Turn | None:
+    """End a trial, write what follows, let the worker go on with its next trial.  None: `ahead` is out of date.
+
+    The worker goes on only when nobody else's work waits, so that jobs and chores get their share.
+    """
+    if outcome.status not in TERMINAL:
+        raise ValueError(f"a trial ends completed, stopped or failed, not {outcome.status}")
+    found = trials.held(connection, claim, now)
+    if found is None:
+        return Turn(False)
+    change, others_wait = found
+    if ahead is not None and change.revision != ahead.revision + 1:
+        return None
+    trials.end(connection, change, claim, outcome, content)
+    mine: Claim | None = None
+    if ahead is not None:
+        goes_on = not others_wait and change["n_queued"] == 0 and change.status in CLAIMABLE
+        goes_on &= all(isinstance(d, Started) for d in ahead.decisions)
+        for decision in ahead.decisions:
+            if goes_on and mine is None and isinstance(decision, Started):
+                mine = trials.queue(change, decision, claim.worker)
+            else:
+                _decide(connection, change, decision)
+    change.write()
+    return Turn(True, mine)
 
 
 def request(connection: Connection, job: str, verb: str, now: datetime) -> JobStatus:
@@ -153,6 +185,17 @@ def events_after(connection: Connection, job: str, after: int, limit: int) -> li
         select(events).where(events.c.job_id == job, events.c.seq > after).order_by(events.c.seq).limit(limit)
     )
     return [EventRow(**row._mapping) for row in found]
+
+
+def _decide(connection: Connection, change: JobChange, decision: Decided) -> None:
+    if isinstance(decision, Started):
+        trials.queue(change, decision)
+    elif isinstance(decision, BuildModel):
+        values = {"final": decision.final, "after_trials": change["n_completed"]}
+        in_lane = {"lane": change["lane"], "priority": change["priority"]}
+        chores.add(connection, "build", change.id, change.now, **in_lane, **values)
+    else:
+        _rest(connection, change, decision)
 
 
 def _rest(connection: Connection, change: JobChange, decision: FinishJob) -> None:

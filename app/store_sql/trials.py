@@ -8,16 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, bindparam, insert, select, text, update
+from sqlalchemy import Connection, bindparam, exists, insert, or_, select, text, update
 
-from app.db.tables import OPEN, BlobRow, TrialRow, table
+from app.db.tables import OPEN, BlobRow, ChoreRow, TrialRow, table
+from app.storage import small_blob
 from app.store_sql.change import Contended, JobChange, jobs, lock, lockable
 from assay.search.lifecycle import CLAIMABLE, ENDED, JobStatus, Phase
 from assay.search.store import LEASE, MAX_ATTEMPTS, Claim, Outcome, Started, extended
-from assay.search.trial import TERMINAL, Report, Trial, TrialStatus
+from assay.search.trial import Report, Trial, TrialStatus
 
 trials = table(TrialRow)
 blobs = table(BlobRow)
+chores = table(ChoreRow)
 
 IS_OPEN = text(OPEN)  # as the partial index says it, so that it can be used
 REPORT_EVENTS = timedelta(seconds=0.5)  # between two events about one trial's reports
@@ -69,8 +71,25 @@ _CURVE = (
     .join_from(trials, jobs, jobs.c.id == trials.c.job_id)
     .where(*_HELD)
 )
+_other = jobs.alias("other")
+_OTHERS_WAIT = or_(
+    exists().where(IS_OPEN, chores.c.status == "queued", chores.c.lane == jobs.c.lane),
+    exists().where(
+        *(_other.c.status.in_(sorted(CLAIMABLE)), _other.c.lane == jobs.c.lane, _other.c.n_queued > 0),
+        _other.c.id != jobs.c.id,
+    ),
+)
+# the job's row is locked before the trial's: the order of locks, which Postgres keeps as it is written in `of`
+_LOCK_HELD = (
+    lockable()
+    .add_columns(_OTHERS_WAIT.label("others_wait"))
+    .join_from(jobs, trials, trials.c.job_id == jobs.c.id)
+    .where(*_HELD)
+    .with_for_update(of=[jobs, trials])
+)
 _WRITE_HELD = update(trials).where(*_HELD)
-_END = _WRITE_HELD.returning(trials.c.family)
+_blob_of_content = select(blobs.c.id).where(blobs.c.sha256 == bindparam("the_sha256")).scalar_subquery()
+_END_WITH_CONTENT = _WRITE_HELD.values(checkpoint_blob=_blob_of_content, checkpoint_sha256=bindparam("the_sha256"))
 _BACK = _WRITE_HELD.values(attempt=trials.c.attempt - 1)
 _STATUS = select(jobs.c.status).where(jobs.c.id == bindparam("the_job"))
 _SHA256 = select(blobs.c.sha256).where(blobs.c.id == bindparam("the_blob"))
@@ -96,14 +115,15 @@ def trial_of(row: Any) -> Trial:
     )
 
 
-def queue(job: JobChange, started: Started) -> None:
+def queue(job: JobChange, started: Started, worker: str | None = None) -> Claim | None:
     """Write what a strategy proposed; nothing proposed means that the space is exhausted.
 
-    A queued job stays queued: its time runs from the first work on.
+    A queued job stays queued: its time runs from the first work on.  worker: takes the first of these trials at once;
+    its claim is returned.
     """
     if not started.proposals:
         job.set(exhausted=True)
-        return
+        return None
     job.enter(Phase.SEARCHING)
     steps = started.max_steps or (1,) * len(started.proposals)
     rows = [
@@ -121,9 +141,17 @@ def queue(job: JobChange, started: Started) -> None:
         }
         for number, (p, max_steps) in enumerate(zip(started.proposals, steps, strict=True), job.trials)
     ]
-    job.later(_QUEUE, rows)
     job.set(exhausted=False)
     job.count(n_queued=len(rows))
+    if worker is None:
+        job.later(_QUEUE, rows)
+        return None
+    token = uuid4().hex
+    mine = rows[0] | {"attempt": 1} | _running(job, token, worker)
+    job.later(_QUEUE, mine)
+    if rows[1:]:
+        job.later(_QUEUE, rows[1:])
+    return _begun(job, token, worker, mine)
 
 
 def claim(connection: Connection, worker: str, lane: str, now: datetime) -> Claim | None:
@@ -180,22 +208,26 @@ def renew(connection: Connection, claim: Claim, now: datetime) -> bool:
     return bool(status == JobStatus.RUNNING)
 
 
-def finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetime) -> bool:
-    if outcome.status not in TERMINAL:
-        raise ValueError(f"a trial ends completed, stopped or failed, not {outcome.status}")
-    job = lock(connection, claim.ref, now)
-    if job is None:
-        return False
+def held(connection: Connection, claim: Claim, now: datetime) -> tuple[JobChange, bool] | None:
+    """The claimed trial's job, locked together with the trial, and whether other work of the lane waits.
+
+    None: the claim is lost.
+    """
+    row = connection.execute(_LOCK_HELD, _fence(claim)).first()
+    return None if row is None else (JobChange(connection, row, now), bool(row.others_wait))
+
+
+def end(connection: Connection, job: JobChange, claim: Claim, outcome: Outcome, content: bytes | None) -> None:
+    """Write how a trial that is `held` ended.  content: of its checkpoint, unless `outcome.artifact` names it."""
     values: dict[str, Any] = {
         "status": outcome.status.value,
         "token": None,
         "lease_until": None,
-        "finished_at": now,
+        "finished_at": job.now,
         "changed": job.revision,
         "score": _finite(outcome.score),
         "score_std": _finite(outcome.score_std),
         "fold_scores": list(outcome.fold_scores),
-        "max_steps": outcome.max_steps,
         "fit_seconds": outcome.seconds,
         "metrics": dict(outcome.metrics),
         "predict_ms_per_row": _finite(outcome.predict_ms_per_row),
@@ -206,17 +238,21 @@ def finish(connection: Connection, claim: Claim, outcome: Outcome, now: datetime
     }
     if outcome.curve:
         values["curve"] = [[r.step, r.score] for r in outcome.curve]
-    if outcome.artifact is not None:
-        blob = int(outcome.artifact)
-        sha256 = connection.scalar(_SHA256, {"the_blob": blob})
-        values |= {"checkpoint_blob": blob, "checkpoint_sha256": sha256}
-    ended = connection.execute(_END, _fence(claim) | values).first()
-    if ended is None:
-        return False
+    if outcome.max_steps is not None:
+        values["max_steps"] = outcome.max_steps
+    if content is not None:
+        sha256, stored = small_blob(connection.dialect.name, content, job.now)
+        for statement, filling in stored:
+            job.later(statement, filling)
+        job.later(_END_WITH_CONTENT, _fence(claim) | values | {"the_sha256": sha256})
+    else:
+        if outcome.artifact is not None:
+            blob = int(outcome.artifact)
+            sha256 = connection.scalar(_SHA256, {"the_blob": blob})
+            values |= {"checkpoint_blob": blob, "checkpoint_sha256": sha256}
+        job.later(_WRITE_HELD, _fence(claim) | values)
     job.count(n_running=-1, **{f"n_{outcome.status.value}": 1})
-    _tell_end(job, claim.number, ended.family, outcome)
-    job.write()
-    return True
+    _tell_end(job, claim.number, str(claim.payload.get("family", "")), outcome)
 
 
 def release(connection: Connection, claim: Claim, now: datetime) -> bool:
@@ -271,28 +307,32 @@ def reap(connection: Connection, job: JobChange, number: int, token: str) -> boo
 
 
 def _take(connection: Connection, job: JobChange, worker: str) -> Claim:
-    now = job.now
     token = uuid4().hex
-    taken = connection.execute(
-        _TAKE,
-        {
-            "the_job": job.id,
-            "status": TrialStatus.RUNNING.value,
-            "token": token,
-            "worker": worker,
-            "lease_until": now + timedelta(seconds=LEASE),
-            "started_at": now,
-            "reported_at": None,
-            "changed": job.revision,
-        },
-    ).one()
+    taken = connection.execute(_TAKE, {"the_job": job.id, "reported_at": None} | _running(job, token, worker)).one()
+    claim = _begun(job, token, worker, taken._mapping)
+    job.write()
+    return claim
+
+
+def _running(job: JobChange, token: str, worker: str) -> dict[str, Any]:
+    return {
+        "status": TrialStatus.RUNNING.value,
+        "token": token,
+        "worker": worker,
+        "lease_until": job.now + timedelta(seconds=LEASE),
+        "started_at": job.now,
+        "changed": job.revision,
+    }
+
+
+def _begun(job: JobChange, token: str, worker: str, trial: Mapping[str, Any]) -> Claim:
     if job.status is JobStatus.QUEUED:
         job.move(JobStatus.RUNNING)
     job.count(n_queued=-1, n_running=1)
-    job.tell("trial.started", trial=taken.number, family=taken.family, worker=worker, attempt=taken.attempt)
-    job.write()
-    payload = {"family": taken.family, "config": taken.config, "attempt": taken.attempt, "max_steps": taken.max_steps}
-    return Claim("trial", job.id, taken.number, token, worker, payload)
+    payload = {name: trial[name] for name in ("family", "config", "attempt", "max_steps")}
+    number = trial["number"]
+    job.tell("trial.started", trial=number, family=trial["family"], worker=worker, attempt=trial["attempt"])
+    return Claim("trial", job.id, number, token, worker, payload)
 
 
 def _fence(claim: Claim) -> dict[str, Any]:

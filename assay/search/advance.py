@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from assay.families import discover as families
 from assay.search.expected import expected_seconds
-from assay.search.plan import JobSnapshot, StartTrials, plan, search_seconds_left
-from assay.search.store import Decided, Started, Store
+from assay.search.plan import BuildModel, FinishJob, JobSnapshot, StartTrials, plan, search_seconds_left
+from assay.search.store import Ahead, Decided, Outcome, Started, Store, ended, with_work
 from assay.search.strategies import discover as strategies
 from assay.search.trial import Facts, History, Proposal, Report, Trial, TrialStatus, Verdict
 from assay.space import build
@@ -19,18 +19,51 @@ from assay.space import build
 MAX_ROUNDS = 20  # a lost race is tried again; this many in a row means that others are advancing the job
 
 
-def advance(store: Store, job: str) -> bool:
-    """Plan until nothing is left to decide.  True when something was decided."""
-    changed = False
+def advance(store: Store, job: str) -> int:
+    """Plan until nothing is left to decide.  Returns how many trials and builds that queued."""
+    new = 0
     for _ in range(MAX_ROUNDS):
         snapshot = store.snapshot(job)
-        actions = plan(snapshot)
-        if not actions:
-            return changed
-        decided: list[Decided] = [ask(snapshot, a.n) if isinstance(a, StartTrials) else a for a in actions]
-        if store.apply(job, snapshot.revision, decided):
-            changed = True
-    return changed
+        decisions = decide(snapshot)
+        if not decisions:
+            break
+        if store.apply(job, snapshot.revision, decisions):
+            new += queued(decisions)
+            if _settled(decided(snapshot, decisions)):
+                break
+    return new
+
+
+def queued(decisions: Sequence[Decided]) -> int:
+    """How many trials and builds the decisions queue."""
+    return sum(len(d.proposals) if isinstance(d, Started) else isinstance(d, BuildModel) for d in decisions)
+
+
+def look_ahead(snapshot: JobSnapshot, number: int, outcome: Outcome) -> Ahead:
+    """What to do once trial `number` has ended so, thought out while it is not yet written."""
+    trials = tuple(ended(t, outcome) if t.number == number else t for t in snapshot.trials)
+    now = replace(snapshot, trials=trials)
+    decisions = decide(now)
+    after = decided(now, decisions)
+    return Ahead(snapshot.revision, decisions, after, _settled(after))
+
+
+def decide(snapshot: JobSnapshot) -> tuple[Decided, ...]:
+    """The plan, with what the strategy wants tried filled in."""
+    return tuple(ask(snapshot, a.n) if isinstance(a, StartTrials) else a for a in plan(snapshot))
+
+
+def decided(snapshot: JobSnapshot, decisions: Sequence[Decided]) -> JobSnapshot | None:
+    """The job as it is once a store has applied the decisions; None where that has to be read from the store."""
+    for decision in decisions:
+        if isinstance(decision, FinishJob):
+            return None
+        snapshot = with_work(snapshot, decision)
+    return snapshot
+
+
+def _settled(snapshot: JobSnapshot | None) -> bool:
+    return snapshot is not None and not plan(snapshot)
 
 
 def ask(snapshot: JobSnapshot, n: int) -> Started:

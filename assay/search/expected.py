@@ -43,26 +43,31 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
         fits = facts.n_folds + isinstance(families()[family], WholeFamily)
         return overhead + max(0.0, cost.seconds - once) * fits + (0.0 if kept in there else once)
 
-    there: set[Hashable] = set()
-    seen: dict[str, list[tuple[float, float]]] = {}
-    for t in trials:
-        if t.score is not None and t.seconds is not None:
-            seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config, there)))
-            cost = cost_of(t.family, tuple(t.config.items()))
-            if cost is not None and cost.kept is not None:
-                there.add(cost.kept[0])
-    middle = float(np.median([np.log(_ratio(pairs)) for pairs in seen.values()])) if seen else 0.0
-    overall = float(np.exp(middle * len(seen) / (len(seen) + 1.0)))
+    @cache
+    def learned() -> tuple[Mapping[str, list[tuple[float, float]]], float, Container[Hashable]]:
+        """What is known of each family and of all, and what is kept; looked for when it is first asked: many strategies
+        never do."""
+        there: set[Hashable] = set()
+        seen: dict[str, list[tuple[float, float]]] = {}
+        for t in trials:
+            if t.score is not None and t.seconds is not None:
+                seen.setdefault(t.family, []).append((t.seconds, estimate(t.family, t.config, there)))
+                cost = cost_of(t.family, tuple(t.config.items()))
+                if cost is not None and cost.kept is not None:
+                    there.add(cost.kept[0])
+        middle = float(np.median([np.log(_ratio(pairs)) for pairs in seen.values()])) if seen else 0.0
+        return seen, float(np.exp(middle * len(seen) / (len(seen) + 1.0))), there
 
     @cache
     def correction(family: str) -> float:
         if getattr(families().get(family), "keeps_time", False):
             return 1.0
+        seen, overall, _ = learned()
         pairs = seen.get(family, [])[-LAST:]
         weight = len(pairs) / (len(pairs) + 0.5)
         return float(np.clip(_ratio(pairs) ** weight * overall ** (1 - weight), FASTEST, SLOWEST))
 
-    return lambda family, config: estimate(family, config, there) * correction(family)
+    return lambda family, config: estimate(family, config, learned()[2]) * correction(family)
 
 
 def _training_rows(facts: Facts) -> int:

@@ -46,7 +46,7 @@ class Outcome:
     score_std: float | None = None
     fold_scores: tuple[float, ...] = ()
     curve: tuple[Report, ...] = ()
-    max_steps: int = 1
+    max_steps: int | None = None  # where it differs from what was planned
     seconds: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)  # public values on validation rows, as people know them
     predict_ms_per_row: float | None = None
@@ -69,10 +69,52 @@ class Started:
 Decided = Started | BuildModel | FinishJob
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """What follows the end of a trial, decided before that end is written: right while the job is at `revision`."""
+
+    revision: int
+    decisions: tuple[Decided, ...]
+    after: JobSnapshot | None  # the job once the end and the decisions are written; None: it has to be read
+    settled: bool  # nothing is left to decide then
+
+
 def extended(curve: tuple[Report, ...], report: Report) -> tuple[Report, ...]:
     """The curve with one more report; past MAX_CURVE points every second one is left out, never the newest."""
     curve = (*curve, report)
     return curve if len(curve) <= MAX_CURVE else curve[::-2][::-1]
+
+
+def ended(trial: Trial, outcome: Outcome) -> Trial:
+    """The trial as it is once it has ended so."""
+    error = outcome.error or {}
+    return replace(
+        trial,
+        status=outcome.status,
+        score=outcome.score,
+        score_std=outcome.score_std,
+        fold_scores=outcome.fold_scores,
+        curve=outcome.curve or trial.curve,
+        max_steps=outcome.max_steps or trial.max_steps,
+        seconds=outcome.seconds,
+        error=None if outcome.error is None else str(error.get("code")),
+        why=str(error.get("message") or "") or None,
+        size_bytes=outcome.size_bytes,
+    )
+
+
+def with_work(snapshot: JobSnapshot, decision: Started | BuildModel) -> JobSnapshot:
+    """The job with the work that a decision queues."""
+    if isinstance(decision, BuildModel):
+        build = Build(len(snapshot.builds), decision.final, "queued", len(snapshot.completed))
+        return replace(snapshot, builds=(*snapshot.builds, build))
+    first = snapshot.trials[-1].number + 1 if snapshot.trials else 0
+    steps = decision.max_steps or (1,) * len(decision.proposals)
+    queued = tuple(
+        Trial(number, p.family, p.config, TrialStatus.QUEUED, max_steps=most, note=p.note)
+        for number, (p, most) in enumerate(zip(decision.proposals, steps, strict=True), first)
+    )
+    return replace(snapshot, trials=snapshot.trials + queued, exhausted=not queued)
 
 
 class Store(Protocol):
@@ -236,22 +278,7 @@ class InMemoryStore:
             j = self._owned(claim)
             if j is None:
                 return False
-            trial = self._trial(j, claim.number)
-            error = None if outcome.error is None else str(outcome.error.get("code"))
-            why = None if outcome.error is None else str(outcome.error.get("message") or "") or None
-            done = replace(
-                trial,
-                status=outcome.status,
-                score=outcome.score,
-                score_std=outcome.score_std,
-                fold_scores=outcome.fold_scores,
-                curve=outcome.curve or trial.curve,
-                max_steps=outcome.max_steps,
-                seconds=outcome.seconds,
-                error=error,
-                why=why,
-                size_bytes=outcome.size_bytes,
-            )
+            done = ended(self._trial(j, claim.number), outcome)
             del j.claims[claim.kind, claim.number]
             j.outcomes[claim.number] = outcome
             self._set_trial(j, done)
@@ -325,19 +352,10 @@ class InMemoryStore:
         j.snapshot = replace(j.snapshot, status=status)
 
     def _decide(self, j: _Job, decision: Decided) -> None:
-        s = j.snapshot
-        if isinstance(decision, Started):
-            first = s.trials[-1].number + 1 if s.trials else 0
-            steps = decision.max_steps or (1,) * len(decision.proposals)
-            new = tuple(
-                Trial(first + i, p.family, p.config, TrialStatus.QUEUED, max_steps=steps[i], note=p.note)
-                for i, p in enumerate(decision.proposals)
-            )
-            j.snapshot = replace(j.snapshot, trials=s.trials + new, exhausted=not new)
-        elif isinstance(decision, BuildModel):
-            build = Build(len(s.builds), decision.final, "queued", len(s.completed))
-            j.asked[build.number] = next(self._asked)
-            j.snapshot = replace(s, builds=(*s.builds, build))
+        if not isinstance(decision, FinishJob):
+            j.snapshot = with_work(j.snapshot, decision)
+            if isinstance(decision, BuildModel):
+                j.asked[j.snapshot.builds[-1].number] = next(self._asked)
         else:
             self._move(j, decision.status)
             if decision.status in ENDED:

@@ -77,6 +77,14 @@ class Trial:
     def ended(self) -> bool:
         return self.status in TERMINAL
 
+    def key(self, space: Space) -> str:
+        """`space.key(self.config)`, made once: a history of thousands of trials is keyed for every proposal."""
+        kept: tuple[Space, str] | None = self.__dict__.get("_key")
+        if kept is None or kept[0] is not space:
+            kept = space, space.key(self.config)
+            self.__dict__["_key"] = kept  # beside the fields: it takes no part in comparisons, nor does a copy have it
+        return kept[1]
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -132,4 +140,4 @@ class History:
 
     def keys(self, spaces: Mapping[str, Space]) -> set[tuple[str, str]]:
         """(family, configuration key) of every trial so far, to see repeats."""
-        return {(t.family, spaces[t.family].key(t.config)) for t in self.trials if t.family in spaces}
+        return {(t.family, t.key(spaces[t.family])) for t in self.trials if t.family in spaces}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -149,6 +150,13 @@ class StoreSuite:
             store.finish(claim, Outcome(TrialStatus.QUEUED))
         assert store.finish(claim, Outcome(TrialStatus.FAILED, error={"code": "diverged", "message": "NaN"}))
         assert store.snapshot(job).trials[0].error == "diverged"
+
+    def test_a_trial_that_ended_keeps_its_planned_length_unless_told_another(self) -> None:
+        store, job = self.make()
+        self.queue(store, job, 2)
+        assert store.finish(self.take(store), DONE)
+        assert store.finish(self.take(store), replace(DONE, max_steps=3))
+        assert [t.max_steps for t in store.snapshot(job).trials] == [5, 3]
 
     def test_jobs_share_the_workers_fairly(self) -> None:
         store, first = self.make()

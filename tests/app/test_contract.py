@@ -24,7 +24,16 @@ from tests.app import running
 from tests.app.running import TARGET, person
 
 Parts = tuple[TestClient, Services]
-ABSENT = {"dataset": "ds", "upload": "upl", "job": "job", "model": "mdl", "prediction": "prd", "key": "key"}
+ABSENT = {
+    "dataset": "ds",
+    "upload": "upl",
+    "job": "job",
+    "model": "mdl",
+    "prediction": "prd",
+    "key": "key",
+    "webhook": "whk",
+    "delivery": "dlv",
+}
 HOSTILE = [
     "../../etc/passwd",
     "..%2f..%2fetc%2fpasswd",
@@ -71,8 +80,12 @@ def there(parts: Parts) -> dict[str, str]:
     other = running.ready_dataset(api, services)
     running.set_columns(services, other, columns)
     prediction = api.post("/v1/predictions", json={"model": model, "dataset_id": other}).json()["id"]
+    webhook = api.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/", "events": ["job.failed"]}).json()["id"]
+    delivery = api.post(f"/v1/webhooks/{webhook}/test").json()["id"]
     return {
         "dataset_id": dataset,
+        "webhook_id": webhook,
+        "delivery_id": delivery,
         "job_id": job,
         "model_id": model,
         "upload_id": upload,
@@ -123,6 +136,9 @@ def test_what_is_made_has_the_shape_the_document_gives(parts: Parts, there: dict
         "/v1/jobs": {"dataset_id": dataset, "task": TARGET},
         "/v1/uploads": {"filename": "a", "size": 1},
         "/v1/api_keys": {"name": "a"},
+        "/v1/webhooks": {"url": "http://127.0.0.1:9/"},
+        "/v1/webhooks/{webhook_id}/test": {},
+        "/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": {},
         "/v1/models/{model_id}/predict": row,
         "/v1/models/{model_id}/explain": row,
     }

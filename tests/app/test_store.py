@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from app.db.engine import transaction
 from app.db.tables import (
+    BlobRow,
     ChoreRow,
     DatasetRow,
     EventRow,
@@ -28,9 +29,10 @@ from app.db.tables import (
 from app.ids import new_id
 from app.storage import Storage
 from app.store import SqlStore
+from app.store_sql.jobs import Turn
 from assay.search.lifecycle import ENDED, JobStatus, Phase, StopReason
 from assay.search.plan import BuildModel, FinishJob, Limits
-from assay.search.store import LEASE, MAX_ATTEMPTS, Claim, Outcome, Started
+from assay.search.store import LEASE, MAX_ATTEMPTS, Ahead, Claim, Outcome, Started
 from assay.search.trial import Proposal, Report, TrialStatus
 from assay.space import Dimension, Float, Space
 from assay.testing.stores import DONE, StoreSuite
@@ -237,6 +239,95 @@ def test_a_trial_row_keeps_all_of_its_outcome(store: SqlStore, engine: Engine, c
     assert (row.worker, row.attempt, row.token) == ("worker-7", 1, None)
     curve = store.snapshot(job).trials[0].curve
     assert curve[0] == Report(1, 0.1) and math.isnan(curve[1].score)
+
+
+def ahead(store: SqlStore, job: str, n: int = 1) -> Ahead:
+    proposals = tuple(Proposal("x", {"a": i / 100}) for i in range(n))
+    return Ahead(store.snapshot(job).revision, (Started(proposals, "random", (4,) * n),), None, True)
+
+
+def test_a_turn_writes_the_end_and_what_follows_and_goes_on_in_one_stroke(store: SqlStore, engine: Engine) -> None:
+    job = new_job(store)
+    queue(store, job, 1)
+    claim, plans = take(store, "worker-7"), ahead(store, job, 2)
+    before = store.snapshot(job).revision
+    turn = store.turn(claim, scored(0.5), b"checkpoint", plans)
+    assert turn is not None and turn.written and turn.claim is not None
+    assert (turn.claim.ref, turn.claim.number, turn.claim.worker) == (job, 1, "worker-7")
+    assert turn.claim.payload == {"family": "x", "config": {"a": 0.0}, "attempt": 1, "max_steps": 4}
+    assert store.snapshot(job).revision == before + 1
+    assert [t.status.value for t in store.snapshot(job).trials] == ["completed", "running", "queued"]
+    assert types(store, job)[-3:] == ["trial.completed", "best.improved", "trial.started"]
+    assert store.renew(turn.claim) and take(store).number == 2
+    row = row_of(engine, TrialRow, job_id=job, number=0)
+    assert Storage(engine).read(row.checkpoint_blob) == b"checkpoint"
+    assert Storage(engine).get(row.checkpoint_blob).sha256 == row.checkpoint_sha256
+    check(engine, store, job)
+
+
+def test_a_turn_thought_out_before_the_job_changed_writes_nothing(store: SqlStore, engine: Engine) -> None:
+    job = new_job(store)
+    queue(store, job, 3)
+    claim, plans = take(store), ahead(store, job)
+    other = take(store)
+    before = store.snapshot(job)
+    assert store.turn(claim, scored(0.5), b"checkpoint", plans) is None
+    assert store.snapshot(job).trials == before.trials and store.snapshot(job).revision == before.revision
+    with transaction(engine, read_only=True) as connection:
+        assert connection.scalar(select(func.count()).select_from(table(BlobRow))) == 0
+    assert store.turn(claim, scored(0.5), b"checkpoint", ahead(store, job)) == Turn(True)  # trial 2 is next
+    assert store.turn(claim, scored(0.9), b"again", ahead(store, job)) == Turn(False)
+    assert store.finish(other, scored(0.1))
+    check(engine, store, job)
+
+
+def test_equal_checkpoints_are_stored_once_whoever_writes_them(store: SqlStore, engine: Engine, clock: Hands) -> None:
+    blob = Storage(engine, clock).put(b"checkpoint")
+    job = new_job(store)
+    queue(store, job, 2)
+    for score in (0.1, 0.2):
+        assert store.turn(take(store), scored(score), b"checkpoint") == Turn(True)
+    assert {row_of(engine, TrialRow, job_id=job, number=n).checkpoint_blob for n in (0, 1)} == {blob.id}
+    assert Storage(engine).read(blob.id) == b"checkpoint"
+
+
+@pytest.mark.parametrize("waits", ["chore", "job", "build"])
+def test_a_worker_goes_on_only_while_nobody_else_waits(waits: str, store: SqlStore) -> None:
+    job = new_job(store)
+    queue(store, job, 1)
+    claim = take(store)
+    plans = ahead(store, job)
+    if waits == "chore":
+        store.add_chore("validate", "ds_1")
+    elif waits == "job":
+        queue(store, new_job(store), 1)
+    else:
+        plans = replace(plans, decisions=(BuildModel(False), *plans.decisions))
+    assert store.turn(claim, scored(0.5), None, plans) == Turn(True)
+    then = take(store)
+    assert (then.kind, then.ref == job) == {
+        "chore": ("validate", False), "job": ("trial", False), "build": ("build", True)
+    }[waits]  # fmt: skip
+
+
+def test_work_of_another_lane_keeps_nobody_from_going_on(store: SqlStore) -> None:
+    job = new_job(store)
+    queue(store, job, 1)
+    claim = take(store)
+    store.add_chore("predict", "prd_1", lane="gpu")
+    queue(store, new_job(store, lane="gpu"), 1)
+    turn = store.turn(claim, scored(0.5), None, ahead(store, job))
+    assert turn is not None and turn.claim is not None and turn.claim.ref == job
+
+
+def test_a_job_that_is_cancelled_meanwhile_gets_no_new_trials(store: SqlStore) -> None:
+    job = new_job(store)
+    queue(store, job, 1)
+    claim, plans = take(store), ahead(store, job)
+    store.request(job, "cancel")
+    assert store.turn(claim, scored(0.5), None, plans) is None
+    assert store.turn(claim, scored(0.5)) == Turn(True)
+    assert len(store.snapshot(job).trials) == 1
 
 
 def test_deleting_a_job_takes_its_trials_and_lets_its_blobs_go(store: SqlStore, engine: Engine, clock: Hands) -> None:

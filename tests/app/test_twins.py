@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import Engine
 
 from app.store import SqlStore
+from app.store_sql.jobs import Turn
 from assay.search.lifecycle import VERBS, JobStatus
 from assay.search.plan import BuildModel, JobSnapshot, Limits, StartTrials, plan
-from assay.search.store import Claim, InMemoryStore, Outcome, Started
+from assay.search.store import Ahead, Claim, Decided, InMemoryStore, Outcome, Started, ended
 from assay.search.trial import Proposal, Report, TrialStatus
 from tests.app.conftest import Hands
 from tests.app.test_store import check, new_job
@@ -38,6 +39,7 @@ class Twins:
         self.rows = [SqlStore(engine, clock), SqlStore(engine, clock)]  # two processes, taking turns
         self.rows[0].beat("w", lane="cpu", slots=3, busy=0, devices=[], version="1")
         self.jobs: dict[str, str] = {}  # name in rows -> name in memory
+        self.turns = 0  # that went on with the same job
         self.claims: list[tuple[Claim, Claim]] = []  # every claim ever given: stale ones are tried again
 
     def sql(self) -> SqlStore:
@@ -79,17 +81,46 @@ class Twins:
     def advance(self, job: str) -> None:
         """What a worker does: plan, and apply what was decided."""
         ours, theirs = self.sql().snapshot(job), self.memory.snapshot(self.jobs[job])
-        decided = []
-        for action in plan(ours):
+        decided = self.decisions(ours)
+        assert self.sql().apply(job, ours.revision, decided)
+        assert self.memory.apply(self.jobs[job], theirs.revision, decided)
+        assert not self.sql().apply(job, ours.revision, decided)
+
+    def decisions(self, snapshot: JobSnapshot) -> tuple[Decided, ...]:
+        decided: list[Decided] = []
+        for action in plan(snapshot):
             if isinstance(action, StartTrials):
                 n = 0 if self.rng.random() < 0.05 else action.n
                 proposals = tuple(Proposal("x", {"a": 0.5}, "why") for _ in range(n))
                 decided.append(Started(proposals, "random", (3,) * n))
             else:
                 decided.append(action)
-        assert self.sql().apply(job, ours.revision, decided)
-        assert self.memory.apply(self.jobs[job], theirs.revision, decided)
-        assert not self.sql().apply(job, ours.revision, decided)
+        return tuple(decided)
+
+    def turn(self, claims: tuple[Claim, Claim], outcome: Outcome) -> None:
+        """A trial's end, what follows and the next claim in one stroke here, one after the other there."""
+        ours, theirs = claims
+        snapshot = self.sql().snapshot(ours.ref)
+        trials = tuple(ended(t, outcome) if t.number == ours.number else t for t in snapshot.trials)
+        decisions = self.decisions(replace(snapshot, trials=trials))
+        stale = Ahead(snapshot.revision - 1, decisions, None, False)
+        lost = Turn(False)
+        assert self.sql().turn(ours, outcome, None, stale) in (None, lost)
+        turn = self.sql().turn(ours, outcome, None, replace(stale, revision=snapshot.revision))
+        assert turn is not None
+        assert turn.written == self.memory.finish(theirs, outcome)
+        if not turn.written:
+            assert turn == lost
+            return
+        name = self.jobs[ours.ref]
+        assert self.memory.apply(name, self.memory.snapshot(name).revision, decisions)
+        if turn.claim is not None:
+            next_one = self.memory.claim("w", "cpu", 0)
+            assert next_one is not None
+            assert (next_one.kind, next_one.ref, next_one.number) == ("trial", name, turn.claim.number)
+            assert {k: turn.claim.payload[k] for k in next_one.payload} == dict(next_one.payload)
+            self.claims.append((turn.claim, next_one))
+            self.turns += 1
 
     def compare(self) -> None:
         for job, name in self.jobs.items():
@@ -147,9 +178,11 @@ def work(twins: Twins, claims: tuple[Claim, Claim]) -> None:
     elif what < 0.5:
         report = Report(rng.randint(1, 9), rng.random())
         twins.on_claim(claims, lambda s, c: s.report(c, report))
-    else:
+    elif what < 0.75:
         outcome = rng.choice(OUTCOMES)
         twins.on_claim(claims, lambda s, c: s.finish(c, outcome))
+    else:
+        twins.turn(claims, rng.choice(OUTCOMES))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -176,3 +209,4 @@ def test_whatever_happens_for_long_both_stores_say_the_same(seed: int, engine: E
             twins.compare()
     for job in twins.jobs:
         check(engine, twins.rows[1], job)
+    assert twins.turns > 0

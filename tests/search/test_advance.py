@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from assay.families import for_task, spaces_of
-from assay.search.advance import ask, judge
+from assay.search.advance import advance, ask, judge, look_ahead
 from assay.search.lifecycle import JobStatus
 from assay.search.plan import JobSnapshot, Limits, StartTrials, plan
+from assay.search.store import InMemoryStore, Outcome
 from assay.search.strategies import discover as strategies
 from assay.search.trial import Report, Trial, TrialStatus
 
@@ -74,3 +75,37 @@ def test_a_counted_trial_is_judged_by_what_it_may_know() -> None:
         patch.setattr("assay.search.advance.strategies", lambda: {"random": Looks()})
         judge(replace(start, trials=(*trials, running)), running, Report(1, 0.0))
     assert seen == [0, 1, 2], "trial 3 may still have been running"
+
+
+@pytest.mark.parametrize("strategy", ["random", "bayesian", "auto"])
+@pytest.mark.parametrize(
+    "limits", [Limits(time_seconds=1000.0), Limits(time_seconds=None, trials=3)], ids=["time", "trials"]
+)
+def test_what_is_thought_out_before_a_trial_ends_is_what_would_be_decided_afterwards(
+    strategy: str, limits: Limits
+) -> None:
+    def store() -> InMemoryStore:
+        made = InMemoryStore(lambda: 0.0)
+        made.add(replace(job(strategy, limits, 2), status=JobStatus.QUEUED))
+        advance(made, "j")
+        return made
+
+    one_by_one, at_once = store(), store()
+    for n in range(4):
+        for _ in range(5):  # a first model goes before the trials
+            ours, theirs = (s.claim("w", "cpu", 0) for s in (at_once, one_by_one))
+            assert ours is not None and theirs is not None
+            if ours.kind == "trial":
+                break
+            assert at_once.finish_build(ours, "m", 1.0, None) and one_by_one.finish_build(theirs, "m", 1.0, None)
+        outcome = Outcome(TrialStatus.COMPLETED, score=0.5 + n / 10, score_std=0.1, seconds=1.0)
+        ahead = look_ahead(at_once.snapshot("j"), ours.number, outcome)
+        assert at_once.finish(ours, outcome) and one_by_one.finish(theirs, outcome)
+        assert at_once.apply("j", ahead.revision + 1, ahead.decisions)
+        advance(one_by_one, "j")
+        found, expected = at_once.snapshot("j"), one_by_one.snapshot("j")
+        assert replace(found, revision=0) == replace(expected, revision=0)
+        assert ahead.settled and ahead.after is not None
+        assert replace(ahead.after, revision=0) == replace(found, revision=0)
+        if limits.trials and n == limits.trials - 1:
+            break

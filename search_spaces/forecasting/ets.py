@@ -70,7 +70,9 @@ class ETS:
             weights = likely([f.criterion for f in found])
 
             def run(x: np.ndarray, kept: list[_Found] = found, weights: np.ndarray = weights) -> np.ndarray:
-                parts = [w * forecasts(x, f.filter_, data.horizon) for f, w in zip(kept, weights, strict=True) if w > 0.01]
+                parts = [
+                    w * forecasts(x, f.filter_, data.horizon) for f, w in zip(kept, weights, strict=True) if w > 0.01
+                ]
                 return np.asarray(sum(parts) / weights[weights > 0.01].sum())
 
             maps.append(probe(run, data.width, is_log, reach(history, data.season)))

@@ -1,7 +1,8 @@
 """Series on their way into training: gaps closed, one scale, and values on a grid, the same by NumPy and as nodes.
 
-A prepared series is float32 (channels, length).  Every value is a multiple of GRID and at most REACH, so that sums of a
-few of them are exact in float32 in whatever order they are added: what counts "how often is this sum above that
+A prepared series is float32 (channels, length).  Every value is a multiple of GRID and at most REACH, so that sums of
+2 ** 24 * GRID / REACH of them (256: a kernel of MiniRocket over differences of nine channels weighs 216) are exact in
+float32 in whatever order they are added: what counts "how often is this sum above that
 threshold" answers the same in training and in serving.
 """
 
@@ -19,7 +20,7 @@ from assay.model.graph import Graph, Scope
 if TYPE_CHECKING:
     from assay.families import Target
 
-GRID = 2.0**-13  # of a deviation
+GRID = 2.0**-12  # of a deviation
 REACH = 16.0  # deviations from the mean beyond which a value is cut
 FAR = np.float32(1e30)  # raw values beyond it are no measurements
 LEAST_DEVIATION = 1e-6  # of a series, in the unit of the training rows, below which it is flat

@@ -44,7 +44,11 @@ class FeaturePredictor:
 
 @dataclass(frozen=True, eq=False)
 class RidgePredictor:
-    """softmax((x - mean) @ weight + bias).  mean: float32 (p,), weight: float32 (p, k), bias: float32 (k,)."""
+    """softmax((x - mean) @ weight + bias).  mean: float32 (p,), weight: float32 (p, k), bias: float32 (k,).
+
+    Reckoned in float64, here and as nodes: on series unlike all others thousands of large terms cancel each other, and a
+    temperature or a product of members multiplies what float32 loses of them.
+    """
 
     mean: np.ndarray
     weight: np.ndarray
@@ -52,16 +56,18 @@ class RidgePredictor:
     classes: Classes
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        z = (x - self.mean) @ self.weight + self.bias
+        z = (x.astype(np.float64) - self.mean) @ self.weight.astype(np.float64) + self.bias
         e = np.exp(z - z.max(axis=1, keepdims=True))
         return self.classes.spread(e / e.sum(axis=1, keepdims=True))
 
     def to_onnx(self, x: str) -> Graph:
         scope = Scope()
-        z = scope.add(
-            "Gemm", scope.add("Sub", x, scope.const(self.mean)), scope.const(self.weight), scope.const(self.bias)
+        wide, mean, weight, bias = (
+            scope.add("Cast", v, to=11) for v in (x, *(scope.const(c) for c in (self.mean, self.weight, self.bias)))
         )
-        return scope.graph(self.classes.add_spread(scope, scope.add("Softmax", z, axis=-1)))
+        z = scope.add("Gemm", scope.add("Sub", wide, mean), weight, bias)
+        p = scope.add("Cast", scope.add("Softmax", z, axis=-1), to=1)
+        return scope.graph(self.classes.add_spread(scope, p))
 
 
 def fit_ridge(x: np.ndarray, data: Split, seed: int, penalty: float | None = None) -> RidgePredictor:

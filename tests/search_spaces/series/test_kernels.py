@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from assay.data.series import GRID, REACH
 from assay.families import Split, Target
+from assay.model.graph import Port, encode
 from assay.testing.toy_series import series_split
-from search_spaces.series._seqheads import fit_ridge
+from search_spaces.series._seqheads import RidgePredictor, fit_ridge
 from search_spaces.series._seqkernels import Kernels, dilations, fit_kernels
 from search_spaces.series.minirocket import family
+from search_spaces.tabular._answers import Classes
 
 
 def counted(kernels: Kernels, x: np.ndarray) -> np.ndarray:
@@ -59,3 +62,33 @@ def test_the_leave_one_out_penalty_ignores_noise() -> None:
     codes = np.arange(400) % 2
     fresh[:, 0] += 6 * codes
     assert (fit_ridge(told, data, 0).predict(fresh).argmax(1) == codes).mean() > 0.75
+
+
+def test_sums_of_a_kernel_are_exact_in_float32_at_the_edge_of_what_series_hold() -> None:
+    channels = 9
+    weights = np.abs(fit_kernels(np.zeros((2, channels, 40), np.float32), 84, 0, differences=True).banks[-1].weight)
+    largest = 2 * REACH * float(weights.sum((1, 2)).max())  # differences span twice the reach
+    assert largest / GRID <= 2**24
+    rng = np.random.default_rng(0)
+    values = (rng.integers(-(2**17), 2**17, 12 * channels) * GRID).astype(np.float32)
+    sums = {float(np.cumsum(rng.permutation(values), dtype=np.float32)[-1]) for _ in range(20)}
+    assert len(sums) == 1
+
+
+def test_the_ridge_answers_alike_in_the_graph_where_large_terms_cancel() -> None:
+    import onnxruntime
+
+    rng = np.random.default_rng(0)
+    y = np.arange(4) % 2
+    classes = Classes.of(Split(np.zeros((4, 1)), y, np.zeros((4, 1)), y, Target("binary", 2, "log_loss")))
+    weight = rng.normal(size=(3000, 2))
+    fitted = RidgePredictor(np.zeros(3000, np.float32), weight.astype(np.float32), np.zeros(2, np.float32), classes)
+    far = 30 * rng.normal(size=(200, 3000))
+    apart = weight[:, 1] - weight[:, 0]
+    far -= np.outer(far @ apart, apart / (apart @ apart))  # terms of 30 that sum to nearly nothing
+    far = far.astype(np.float32)
+    graph = fitted.to_onnx("x")
+    named = graph.renamed({graph.output: "y"})
+    model = encode(named, [Port("x", "float32", [None, 3000])], [Port("y", "float32", [None, 2])])
+    found = onnxruntime.InferenceSession(model).run(None, {"x": far})[0]
+    np.testing.assert_allclose(np.log(found), np.log(fitted.predict(far)), atol=2e-6)

@@ -83,7 +83,7 @@ def compose_rows(coder: RowCoder, generator: Any, retelling: Retelling | None = 
         "condition": {"column": coder.columns[0].name, "values": dict(coder.conditions())} if conditional else None,
         "loop": None,
     }
-    return Composed(_finished(scope, outputs), outputs, ports, inputs, spec)
+    return Composed(finished(scope, outputs), outputs, ports, inputs, spec)
 
 
 def compose_pictures(
@@ -137,7 +137,7 @@ def compose_pictures(
         "condition": {"column": column, "values": {v: i for i, v in enumerate(labels)}} if conditional else None,
         "loop": loop,
     }  # fmt: skip
-    return Composed(_finished(scope, outputs), outputs, ports, inputs, spec)
+    return Composed(finished(scope, outputs), outputs, ports, inputs, spec)
 
 
 def _inputs(noise: int, uniform: int, conditional: bool) -> dict[str, tuple[str, Shape]]:
@@ -166,7 +166,8 @@ def _spec_inputs(inputs: Mapping[str, tuple[str, Shape]], names: Mapping[str, st
     }
 
 
-def _finished(scope: Scope, outputs: Mapping[str, str]) -> Graph:
+def finished(scope: Scope, outputs: Mapping[str, str]) -> Graph:
+    """The graph of a scope, nothing written twice, with these values in it."""
     values = list(outputs.values())
     return dedupe(scope.graph(values[-1]), keep=values)
 

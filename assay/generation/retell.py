@@ -19,6 +19,7 @@ from assay.generation.tell import MOST_CODES, MOST_ROWS, Growing, Tell, fit_tell
 from assay.model.graph import Scope
 
 LEAST_ROWS = 40
+CALM = 0.9  # errors of a number in those of unseen rows: what is learned from drawn rows is learned through their noise twice
 SECONDS = 4.0  # rounds are cut so that growing takes about so long on one core
 
 
@@ -70,7 +71,7 @@ def fit_retelling(coder: RowCoder, table: Table, seed: int = 0) -> Retelling | N
 
 def growing(n: int, d: int, size: int, seconds: float = SECONDS, start: Growing | None = None) -> Growing:
     """As many rounds as the seconds allow, on one core; fewer ones take larger steps."""
-    found = start or Growing()
+    found = start or Growing(calm=CALM)
     folds, rows = n_folds(n), min(n, MOST_ROWS)
     per_tree = 1e-4 + 1.2e-8 * rows * d + found.leaves * (1e-5 + 2e-6 * d)
     most = seconds / (folds * per_tree * (size if size > 2 else 1))

@@ -19,6 +19,7 @@ from assay.tasks._problem import Problem
 
 IMAGES, ROWS = "generated_images", "generated_rows"
 LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
+FEW_ROWS = 4000  # up to here it is looked at whether telling the target anew serves a generator
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
 
@@ -39,8 +40,13 @@ class RowStage:
         """What the stage itself learns, besides a trial's fit."""
         return self.retelling.seconds if self.retelling else 0.0
 
-    def compose(self, generator: Any) -> Composed:
-        return compose_rows(self.coder, generator, self.retelling)
+    @property
+    def ways(self) -> tuple[bool, ...]:
+        """How a generator may be composed: with the target told anew, and as it is; both where that is to be tried."""
+        return (True, False) if self.retelling and len(self.data.train) <= FEW_ROWS else (True,)
+
+    def compose(self, generator: Any, retold: bool = True) -> Composed:
+        return compose_rows(self.coder, generator, self.retelling if retold else None)
 
     def n_samples(self, composed: Composed) -> int:
         return int(np.clip(len(self.data.train), LEAST_SAMPLES, MOST_SAMPLES))
@@ -57,8 +63,9 @@ class PictureStage:
     labels: tuple[str, ...]
     column: str | None
     own_seconds = 0.0
+    ways = (True,)
 
-    def compose(self, generator: Any) -> Composed:
+    def compose(self, generator: Any, retold: bool = True) -> Composed:
         shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)
         return compose_pictures(generator, self.data.size, self.data.channels, self.labels, self.column, shares)
 
@@ -84,10 +91,11 @@ def stage_of(problem: Problem, fold: int) -> Stage:
     return kept[fold]
 
 
-def whole_stage(problem: Problem) -> Stage:
-    """Everything that is not kept for the test to learn from; what it is judged by was learned from, too."""
+def whole_stage(problem: Problem, test: bool = False) -> Stage:
+    """Everything that is not kept for the test, or all there is, to learn from; what it is judged by was learned from,
+    too."""
     train, valid = problem.folds.pairs[0]
-    rows = np.sort(np.concatenate([train, valid]))
+    rows = np.sort(np.concatenate([train, valid, *([problem.folds.test] if test else [])]))
     return (_pictures if problem.resolved.kind == IMAGES else _rows)(problem, rows, valid)
 
 

@@ -2,15 +2,18 @@
 
 The trees of a few folds are grown side by side and stop together when the rows they have not seen gain nothing more, so
 that their shares and errors are those of new rows.  A code is drawn from the mean of the folds' shares.  A number is what
-the folds say on the mean, and an error drawn from a leaf of one more tree: it looked at the same cells and at what was
-said, and splits where values or the sizes of the errors differ.  Draws are interpolated between the quantiles of a leaf
-and are never those of one row.
+the folds say on the mean (of few rows: trees, a straight line, and trees on what the line leaves over, weighed by what
+they say of unseen rows), and an error drawn from a leaf of one more tree: it looked at the same cells and at what was
+said, and splits where values or the sizes of the errors differ.  What the errors of a leaf have in common moves the draws
+only as far as it is more than chance.  Draws are interpolated between the quantiles of a leaf and are never those of one
+row.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,18 +36,21 @@ UNKNOWN = np.float32(-3e38)  # what the tree of errors sees of a missing cell
 FAR = 4.0  # deviations up to which a line goes on
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 LINED_ROWS = 4000  # more rows do without a line
+STACK_ROUNDS = 300  # of the search for the weights of what is said
 SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
 
 
 @dataclass(frozen=True)
 class Growing:
-    """How trees are grown.  rounds: at most; min_leaf: of the tree of errors."""
+    """How trees are grown.  rounds: at most; min_leaf: of the tree of errors.  calm: by how much errors are made smaller,
+    and logits larger, than those of unseen rows; 1 is not at all."""
 
     rounds: int = 80
     leaves: int = 15
     rate: float = 0.12
     min_leaf: int = 20
     threads: int = 1
+    calm: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +61,9 @@ class Line:
     deviation: np.ndarray
     slope: np.ndarray
     level: float
+
+    def times(self, factor: float) -> Line:
+        return replace(self, slope=self.slope * factor, level=self.level * factor)
 
     def at(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(_standard(x, self.mean, self.deviation) @ self.slope + self.level)
@@ -71,9 +80,9 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Tell:
-    """size: codes of the part, 0 for a number.  forests: of the folds, over the cells; outputs: logits (1 for two codes),
-    or the number.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over the cells and
-    what was said.  line: what the trees of a number start from."""
+    """size: codes of the part, 0 for a number.  forests: over the cells; of a code, the folds' logits (1 for two codes); of
+    a number, terms of what is said.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over
+    the cells and what was said.  line: one more term.  boosters: behind the forests."""
 
     size: int
     forests: tuple[Forest, ...]
@@ -93,13 +102,16 @@ class Tell:
             np.mean([_shares(b.predict(x, raw_score=True), self.sharpness) for b in self.boosters], axis=0)
         )
 
+    def said(self, x: np.ndarray) -> np.ndarray:
+        """What a number is on the mean, (n,)."""
+        total = np.sum([b.predict(x) for b in self.boosters], axis=0) if self.boosters else np.zeros(len(x))
+        return np.asarray(total + self.line.at(x) if self.line else total)
+
     def density(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Probability of the codes, or density of the numbers, (n,)."""
         if self.size:
             return np.asarray(0.99 * self.shares(x)[np.arange(len(y)), y] + 0.01 / self.size)
-        said = np.mean([b.predict(x) for b in self.boosters], axis=0)
-        if self.line:
-            said = said + self.line.at(x)
+        said = self.said(x)
         assert self.table is not None and self.place is not None
         rows = self.table[self.place[self.grown.apply(_beside(x, said))]]
         broad = np.exp(-0.5 * (y / BROAD) ** 2) / (BROAD * math.sqrt(2 * math.pi))
@@ -115,9 +127,9 @@ class Tell:
             share = each[0] if len(each) == 1 else scope.add("Mean", *each)
             sums = scope.add("CumSum", share, scope.const(np.int64(1)))
             return pick(scope, scope.add("Slice", sums, scope.const([0]), scope.const([-1]), scope.const([1])), u)
-        mean = said[0] if len(said) == 1 else scope.add("Mean", *said)
         if self.line:
-            mean = scope.add("Add", mean, self.line.emit(scope, x))
+            said.append(self.line.emit(scope, x))
+        mean = said[0] if len(said) == 1 else scope.add("Sum", *said)
         assert self.tree is not None and self.table is not None
         beside = scope.add("Concat", _emit_known(scope, x), mean, axis=1)
         rows = _emit_leaf(scope, self.tree, self.table, beside)
@@ -138,25 +150,70 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     fold = rng.permutation(len(x)) % k
     if size:
         fold = _spread(y, fold, rng, k)
-    boosters, best, loss = _grow(x, y, size, fold, growing, seed)
-    line, start = None, np.zeros(len(x))
-    if not size and len(x) <= LINED_ROWS:  # few rows: what is straight need not be learned step by step
-        found, held_line = _line(x, y, fold)
-        again = _grow(x, y - held_line, size, fold, growing, seed)
-        if again[2] < loss:
-            boosters, best, line, start = again[0], again[1], found, held_line
+    if not size:
+        return _number(x, y, fold, growing, seed)
+    boosters, best, _ = _grow(x, y, size, fold, growing, seed)
     outputs = size if size > 2 else 1
     forests = tuple(parse(b.model_to_string(num_iteration=best), outputs) for b in boosters)
+    held = _held(x, fold, boosters, best, outputs)
+    losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
+    sharpness = float(SHARPNESS[int(np.argmin(losses))]) / growing.calm
+    return Tell(size, forests, sharpness, boosters=tuple(_Cut(b, best) for b in boosters))
+
+
+def _number(x: np.ndarray, y: np.ndarray, fold: np.ndarray, growing: Growing, seed: int) -> Tell:
+    """Terms weighed by what they say of unseen rows, and errors around them."""
+    boosters, best, _ = _grow(x, y, 0, fold, growing, seed)
+    grown, said = [(boosters, best)], [_held(x, fold, boosters, best, 1)[:, 0]]
+    line = None
+    if len(x) <= LINED_ROWS:  # few rows: what is straight need not be learned step by step
+        line, straight = _line(x, y, fold)
+        boosters, best, _ = _grow(x, y - straight, 0, fold, growing, seed)
+        grown.append((boosters, best))
+        said += [straight + _held(x, fold, boosters, best, 1)[:, 0], straight]
+    weights = _weights(np.stack(said, 1), y)
+    tree, table, by, place = _errors(x, y, np.stack(said, 1) @ weights, growing, seed)
+    forests: list[Forest] = []
+    kept: list[_Cut] = []
+    for (boosters, best), weight in zip(grown, weights, strict=False):
+        share = float(weight) / len(boosters)
+        if share > 0:
+            forests += [_scaled(parse(b.model_to_string(num_iteration=best), 1), share) for b in boosters]
+            kept += [_Cut(b, best, share) for b in boosters]
+    straight_share = float(weights[1:].sum())
+    line = line.times(straight_share) if line is not None and straight_share > 0 else None
+    return Tell(0, tuple(forests), 1.0, tree, table, tuple(kept), by, place, line)
+
+
+def _weights(said: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Shares (m,) of the columns of said (n, m) whose mean has the least squared error; Frank, Wolfe, 1956."""
+    m = said.shape[1]
+    gram, with_y = said.T @ said / len(y), said.T @ y / len(y)
+    w = np.zeros(m)
+    w[int(np.argmin(np.diag(gram) - 2 * with_y))] = 1.0
+    for _ in range(STACK_ROUNDS):
+        slope = gram @ w - with_y
+        move = -w
+        move[int(np.argmin(slope))] += 1.0
+        bend = float(move @ gram @ move)
+        step = float(np.clip(-(slope @ move) / bend, 0.0, 1.0)) if bend > 0 else 0.0
+        if step < 1e-6:
+            break
+        w = w + step * move
+    return np.where(w < 1e-3, 0.0, w) / np.where(w < 1e-3, 0.0, w).sum()
+
+
+def _held(x: np.ndarray, fold: np.ndarray, boosters: Sequence[Any], best: int, outputs: int) -> np.ndarray:
+    """What each fold's trees say of the rows they have not seen, raw, (n, outputs)."""
     held = np.zeros((len(x), outputs))
     for i, b in enumerate(boosters):
-        told = b.predict(x[fold == i], raw_score=True, num_iteration=best, num_threads=growing.threads)
+        told = b.predict(x[fold == i], raw_score=True, num_iteration=best, num_threads=1)
         held[fold == i] = np.asarray(told).reshape(-1, outputs)
-    kept = tuple(_Cut(b, best) for b in boosters)
-    if size:
-        losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
-        return Tell(size, forests, float(SHARPNESS[int(np.argmin(losses))]), boosters=kept)
-    tree, table, grown, place = _errors(x, y, held[:, 0] + start, growing, seed)
-    return Tell(0, forests, 1.0, tree, table, kept, grown, place, line)
+    return held
+
+
+def _scaled(forest: Forest, factor: float) -> Forest:
+    return Forest(tuple(replace(t, value=t.value * factor) for t in forest.trees), forest.base * factor)
 
 
 def n_folds(n: int) -> int:
@@ -198,13 +255,15 @@ def leaf_density(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Cut:
-    """A booster at its best round."""
+    """A booster at its best round, its answer times a factor."""
 
     booster: Any
     best: int
+    factor: float = 1.0
 
     def predict(self, x: np.ndarray, raw_score: bool = False) -> np.ndarray:
-        return np.asarray(self.booster.predict(x, raw_score=raw_score, num_iteration=self.best, num_threads=1))
+        told = self.booster.predict(x, raw_score=raw_score, num_iteration=self.best, num_threads=1)
+        return np.asarray(told) * self.factor
 
 
 def _grow(
@@ -295,8 +354,18 @@ def _errors(
         min_samples_leaf=max(3, min(growing.min_leaf, len(x) // 6)), max_leaf_nodes=400, random_state=seed
     ).fit(cells, np.stack([y / spread, size], 1))
     flat, place = _flat(grown)
-    table = leaf_quantiles(place[grown.apply(cells)], error, int(place.max()) + 1)
-    return flat, table, grown, place
+    at, leaves = place[grown.apply(cells)], int(place.max()) + 1
+    table = leaf_quantiles(at, error, leaves) - _chance(at, error, leaves)[:, None]
+    return flat, growing.calm * table, grown, place
+
+
+def _chance(at: np.ndarray, error: np.ndarray, leaves: int) -> np.ndarray:
+    """As much of the mean error of every leaf as may be chance, (leaves,): what a positive-part estimate of James and
+    Stein (1961) takes away."""
+    n = np.maximum(np.bincount(at, minlength=leaves), 1)
+    mean = np.bincount(at, error, minlength=leaves) / n
+    noise = np.bincount(at, (error - mean[at]) ** 2, minlength=leaves) / np.maximum(n - 1, 1) / n
+    return np.asarray(mean * np.minimum(1.0, noise / np.maximum(mean**2, 1e-12)))
 
 
 def _one_tree(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: int) -> Tell:

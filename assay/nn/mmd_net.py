@@ -27,6 +27,7 @@ from assay.nn.images.lite import CHANNELS, FEATURES, pretrained
 
 DESCRIBED = 48  # pixels of the side that descriptors are made of, at least
 SUMMED = 96  # pictures that the scale of a pretrained backbone's summary is taken from
+GUIDED = 2  # maps of the backbone, the finest ones, that stage one asks where things are
 BOUND = 10.0  # columns beside the picture are scaled, so this is ten deviations
 _SHIFT = np.full((1, 3, 1, 1), -118.0, np.float32)
 _FACTOR = np.full((1, 3, 1, 1), 1.0 / 60.0, np.float32)
@@ -103,6 +104,9 @@ class MmdNet(nn.Module):
         self.heads = nn.Linear(summary + sizes.hidden, sizes.outputs) if sizes.outputs else None
         self.drop = nn.Dropout(sizes.dropout)
         self.segmenter = Segmenter(own, taken, sizes.hidden, sizes.classes, sizes.dropout) if sizes.classes else None
+        # what stage one learns of the mask with; no answer comes from it
+        guided = self.backbone.channels[:GUIDED] if sizes.outputs and sizes.classes else ()
+        self.guides = nn.ModuleList(nn.Conv2d(c, sizes.classes, 1) for c in guided)
         self.fixed: tuple[nn.Module, ...] = ()
 
     # -- training
@@ -129,6 +133,18 @@ class MmdNet(nn.Module):
         for p in self.parameters():
             p.requires_grad_(id(p) not in frozen)
         self.train(self.training)
+
+    def guided(self, maps: Sequence[Tensor], masks: Tensor) -> Tensor:
+        """How well the backbone's finest maps tell shares of classes in their squares: cross-entropy in units of log
+        classes.  masks: int64 (N, seen, seen), 255 for none."""
+        classes = self.sizes.classes
+        hot = nn.functional.one_hot(masks.clamp_max(classes), classes + 1)[..., :classes].permute(0, 3, 1, 2).float()
+        total = torch.zeros(())
+        for found, guide in zip(maps, self.guides, strict=False):
+            share = nn.functional.adaptive_avg_pool2d(hot, found.shape[-2:])
+            value = -(share * guide(found).log_softmax(1)).sum() / share.sum().clamp_min(1.0)
+            total = total + value / len(self.guides)
+        return total / float(np.log(max(2, classes)))
 
     def train(self, mode: bool = True) -> MmdNet:
         super().train(mode)

@@ -18,6 +18,7 @@ from assay.tasks._problem import Problem
 
 IMAGES, ROWS = "generated_images", "generated_rows"
 MIN_ROWS = 60  # below it nothing can be told about samples
+CV_ROWS = 2_000
 SIZES = (8, 32)  # pixels a side of the pictures that are made
 LOOKED_AT = 50  # pictures whose size decides
 MAX_CONDITIONS = 100
@@ -53,16 +54,23 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
     features, left_out = _columns(spec, profile, images, target)
     metric = spec.objective.metric
     if metric == "auto":
-        metric = "two_sample"
+        metric = "fidelity" if kind == ROWS and target is not None else "two_sample"
         because.append("metric two_sample: how hard samples are to tell from held-out data; copies are refused")
+        if metric == "fidelity":
+            because[-1] = "metric fidelity: two_sample, and what samples teach of the target; copies are refused"
     if metric not in METRICS or kind not in METRICS[metric].kinds:
         raise SpecError(
             f"{metric!r} is not a metric for {kind}; known: {', '.join(for_kind(kind))}", pointer="/objective/metric"
         )
     if metric == "tstr" and target is None:
         raise SpecError("metric 'tstr' trains on samples to predict task.target: name it", pointer="/task/target")
-    method, folds = _validation(spec, profile.n_rows, because)
-    because.append("one generator is delivered: samples of several cannot be averaged")
+    method, folds = _validation(spec, profile.n_rows, kind, because)
+    blended = kind == ROWS and spec.search.ensemble
+    because.append(
+        "rows are drawn from one or several generators, as suits held-out rows"
+        if blended
+        else "one generator is delivered"
+    )
     return Resolved(
         task=task.type,
         kind=kind,
@@ -77,7 +85,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts) -> Resolved:
         seed=spec.validation.seed,
         strategy=pick_strategy(spec),
         families=_families(spec, profile.n_rows, len(features), "images" if images else "rows"),
-        ensemble=False,
+        ensemble=blended,
         lane="gpu" if spec.device == "gpu" else "cpu",
         n_rows=profile.n_rows,
         because=tuple(because),
@@ -172,15 +180,19 @@ def _families(spec: JobSpec, n_rows: int, n_features: int, data: str) -> tuple[s
     return kept
 
 
-def _validation(spec: JobSpec, n: int, because: list[str]) -> tuple[str, int]:
+def _validation(spec: JobSpec, n: int, kind: str, because: list[str]) -> tuple[str, int]:
     method, folds = spec.validation.method, spec.validation.folds
     if method in ("group", "time"):
         raise SpecError(
             f"validation.method {method!r} is not for generation; use holdout or cv", pointer="/validation/method"
         )
     if method == "auto":
-        method = "holdout"
-        because.append("validation holdout: samples are compared with one held-out part")
+        method = "cv" if kind == ROWS and n < CV_ROWS else "holdout"
+        because.append(
+            f"validation cv: {n} rows are so few that one part of them tells generators apart by luck"
+            if method == "cv"
+            else "validation holdout: samples are compared with one held-out part"
+        )
     if folds is None:
         folds = 3 if n < 1_000 else 4 if n < 4_000 else 5
         because.append(f"one part of {folds} held out: {n} rows" if method == "holdout" else f"{folds} folds: {n} rows")

@@ -29,7 +29,7 @@ class Generation:
     kinds: tuple[str, ...] = (ROWS, IMAGES)
 
     def default_metric(self, kind: str) -> str:
-        return "two_sample"
+        return "fidelity" if kind == ROWS else "two_sample"
 
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         return resolve(spec, profile)
@@ -58,7 +58,7 @@ class Generation:
     ) -> Built:
         from assay.generation.deliver import deliver
 
-        return deliver(problem, sources, folder, info, seconds)
+        return deliver(problem, sources, folder, info, seconds, ensemble)
 
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         raise DataError("a generator draws samples and predicts nothing; use generate", code="validation_error")

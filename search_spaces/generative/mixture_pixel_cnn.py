@@ -12,6 +12,7 @@ import numpy as np
 from assay.families import Cost, Shape, TrialContext
 from assay.generation.parts import Inputs, Pictures, Raster, cut, pick_logits
 from assay.space import Choice, Float, Int
+from search_spaces.generative._curves import CURVES, SAMPLED, curve_nats, emit_curve, straight
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,9 +31,12 @@ PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 @dataclass(frozen=True)
 class MixturePixelConfig:
-    """components, kept, ridge: of the mixture, see gaussian_mixture_images.  jitter: deviation of the noise on its point
+    """writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
+    of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the mixture, see
+    gaussian_mixture_images.  jitter: deviation of the noise on its point
     while training, in those of the data: the drawn points are not quite those of pictures."""
 
+    writing: Annotated[str, Choice("auto", "shares", "curves")] = "auto"
     components: Annotated[int, Int(1, 60, log=True)] = 20
     kept: Annotated[float, Float(0.5, 0.97)] = 0.85
     ridge: Annotated[float, Float(1e-4, 1e-1, log=True)] = 3e-3
@@ -59,6 +63,7 @@ class WrittenMixture:
     scale: np.ndarray
     noise: int
     uniform: int
+    curved: bool = False
 
     @property
     def steps(self) -> int:
@@ -88,11 +93,15 @@ class WrittenMixture:
         around = s.add("Reshape", around, s.const([len(shown), wide * wide * channels]))
         one = s.add("Sub", s.add("Add", cut(s, inner, 0, 1), s.const(np.float32(1))), cut(s, inner, 0, 1))
         shown_here = s.add("MatMul", s.add("Concat", inner, one, axis=1), around)
-        logits = self.net.emit(s, written, shown_here, s.add("Mul", inner, s.const(self.scale)), row, column)
-        logits = s.add("Reshape", logits, s.const([-1, channels, len(self.levels)]))
+        found = self.net.emit(s, written, shown_here, s.add("Mul", inner, s.const(self.scale)), row, column)
+        found = s.add("Reshape", found, s.const([-1, channels, 3 * CURVES if self.curved else len(self.levels)]))
         channel = s.add("Mod", at, s.const(np.int64(channels)))
-        here = s.add("Squeeze", s.add("Gather", logits, channel, axis=1), s.const([1]))
-        code = pick_logits(s, here, s.add("Gather", inputs.u(1, p), at, axis=1))
+        here = s.add("Squeeze", s.add("Gather", found, channel, axis=1), s.const([1]))
+        which = s.add("Gather", inputs.u(1, p), at, axis=1)
+        if self.curved:
+            code = emit_curve(s, here, which, s.add("Gather", inputs.u(1 + p, p), at, axis=1))
+        else:
+            code = pick_logits(s, here, which)
         flat = s.add("Reshape", image, s.const([-1, p]))
         place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
         flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
@@ -135,7 +144,7 @@ class MixturePixelCnn:
     def fit(self, config: MixturePixelConfig, data: Pictures, ctx: TrialContext) -> WrittenMixture:
         import torch
 
-        from assay.generation.pixels import MAX_LEVELS, fillings, fit_levels
+        from assay.generation.pixels import MAX_LEVELS, Levels, fillings, fit_levels
         from assay.training.loop import LoopPlan, fit_module
         from assay.training.optim import Rule
         from search_spaces.generative._image_mixture import fit_mixture
@@ -144,15 +153,20 @@ class MixturePixelCnn:
         torch.manual_seed(ctx.seed)
         torch.set_num_threads(ctx.threads)
         levels = fit_levels(data.x, MAX_LEVELS)
+        curved = not levels.exact and config.writing != "shares"
+        if curved:
+            levels = Levels(np.arange(256, dtype=np.uint8))
         inner = _inner(mixture, data.x)
         scale = (1.0 / np.maximum(inner.std(0), 1e-6)).astype(np.float32)
         held_rows = np.arange(min(HELD, len(data.x_valid)))
-        net = _net(config, data.size, data.channels, len(levels), len(scale))
+        net = _net(config, data.size, data.channels, len(levels), len(scale), curved)
         codes, held = (torch.from_numpy(levels.encode(x)) for x in (data.x, data.x_valid[held_rows]))
         points, held_points = (torch.from_numpy(_inner(mixture, x)) for x in (data.x, data.x_valid[held_rows]))
         mean = torch.from_numpy(mixture.mean.astype(np.float32))
         directions = torch.from_numpy(mixture.directions.astype(np.float32))
         factor = torch.from_numpy(scale)
+        if curved:
+            net.start(codes, (mean + points @ directions.T).reshape(codes.shape) / 127.5 - 1.0, ctx.rng)
         n, size = len(codes), min(config.batch_size, len(codes))
         per_epoch = min(PER_EPOCH, n // size)
         rng = np.random.default_rng([ctx.seed, 1])
@@ -188,9 +202,8 @@ class MixturePixelCnn:
         net.to("cpu")
         filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
         p = data.size**2 * data.channels
-        return WrittenMixture(
-            mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), 1 + p * (1 if levels.exact else 2)
-        )
+        uniform = 1 + p * (2 if curved or not levels.exact else 1)
+        return WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
 
 
 def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:
@@ -204,7 +217,9 @@ def _seen(codes: Any, n_levels: int) -> Any:
     return codes * (2.0 / max(1, n_levels - 1)) - 1.0
 
 
-def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_directions: int) -> Any:
+def _net(
+    config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_directions: int, curved: bool = False
+) -> Any:
     """The network, defined where torch is imported.  Channels are written in turn, each seeing those before it."""
     import torch
     from torch import nn
@@ -215,11 +230,14 @@ def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_
 
     w = -(-config.width // channels) * channels
     tall, broad, wide = UP + 1, 2 * SIDE + 1, 2 * AROUND + 1
+    answers = 3 * CURVES if curved else n_levels  # of a value
 
     class Net(nn.Module):
         first_mask: Tensor
         inner_mask: Tensor
         last_mask: Tensor
+        straight_mask: Tensor
+        left: Tensor
 
         def __init__(self) -> None:
             super().__init__()
@@ -228,15 +246,21 @@ def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_
             self.point = nn.Linear(n_directions, 2 * w, bias=False)
             self.row, self.column = (nn.Parameter(torch.zeros(size, 2 * w)) for _ in range(2))
             self.blocks = nn.ModuleList(nn.ModuleList([nn.Linear(w, w), nn.Linear(w, w)]) for _ in range(config.layers))
-            self.last = nn.Linear(w, channels * n_levels)
+            self.last = nn.Linear(w, channels * answers)
+            if curved:
+                self.straight = nn.Conv2d(channels, channels, (tall, broad))
+                self.straight_shown = nn.Conv2d(channels, channels, wide, padding=AROUND, bias=False)
+                before = causal_mask(channels, channels, broad, channels, own=False)[:, :, SIDE - UP : SIDE + 1]
+                self.register_buffer("straight_mask", torch.from_numpy(np.ascontiguousarray(before)))
+                self.register_buffer("left", torch.ones(channels))
             once = causal_mask(w, channels, broad, channels, own=False)[:, :, SIDE - UP : SIDE + 1]
             self.register_buffer("first_mask", torch.from_numpy(np.concatenate([once, once])))
-            for name, outputs in (("inner_mask", w), ("last_mask", channels * n_levels)):
+            for name, outputs in (("inner_mask", w), ("last_mask", channels * answers)):
                 mask = causal_mask(outputs, w, 1, channels, own=True)[:, :, 0, 0]
                 self.register_buffer(name, torch.from_numpy(mask))
 
         def forward(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
-            """(N, S, S, C * L) logits."""
+            """(N, S, S, C * L) logits, or (N, S, S, C * 3 * CURVES) mixtures."""
             x = F.pad(_seen(codes.permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
             h = F.conv2d(x, self.written.weight * self.first_mask, self.written.bias) + self.shown(
                 shown.permute(0, 3, 1, 2)
@@ -247,14 +271,45 @@ def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_
             for one, two in self._pairs():
                 inside = F.relu(F.linear(h, one.weight * self.inner_mask, one.bias))
                 h = h + F.linear(inside, two.weight * self.inner_mask, two.bias)
-            return F.linear(F.relu(h), self.last.weight * self.last_mask, self.last.bias)
+            found = F.linear(F.relu(h), self.last.weight * self.last_mask, self.last.bias)
+            if not curved:
+                return found
+            line = F.conv2d(x, self.straight.weight * self.straight_mask, self.straight.bias)
+            line = (line + self.straight_shown(shown.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)[..., None]
+            logits, mean, scale = found.reshape(*found.shape[:3], channels, answers).split(CURVES, 4)
+            left = self.left[:, None]
+            return torch.cat([logits, line + left * mean, scale + left.log()], 4).flatten(3)
+
+        @torch.no_grad()
+        def start(self, codes: Tensor, shown: Tensor, rng: np.random.Generator) -> None:
+            """The straight part from a regression, and curves as wide as what it leaves over."""
+            rows = torch.from_numpy(rng.permutation(len(codes))[: max(1, SAMPLED // size**2)])
+            x = F.pad(_seen(codes[rows].permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
+            parts = [F.unfold(x, (tall, broad)), F.unfold(shown[rows].permute(0, 3, 1, 2), wide, padding=AROUND)]
+            windows = torch.cat(parts, 1).transpose(1, 2).flatten(0, 1).double().numpy()
+            known = np.ones((channels, windows.shape[1]), bool)
+            known[:, : parts[0].shape[1]] = self.straight_mask.flatten(1).numpy() > 0
+            values = _seen(codes[rows].reshape(-1, channels).double(), n_levels).numpy()
+            weights, left = straight(windows, known, values)
+            self.left.copy_(torch.from_numpy(left))
+            cut = parts[0].shape[1]
+            for layer, part in ((self.straight, weights[:, :cut]), (self.straight_shown, weights[:, cut:-1])):
+                layer.weight.copy_(torch.from_numpy(part).reshape(layer.weight.shape))
+            assert self.straight.bias is not None
+            self.straight.bias.copy_(torch.from_numpy(weights[:, -1]))
+            self.last.weight.mul_(0.2)
+            bias = np.zeros((channels, 3, CURVES))
+            bias[:, 2] = np.linspace(-2.0, 0.5, CURVES)
+            self.last.bias.copy_(torch.from_numpy(bias.reshape(-1)))
 
         def loss(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
             """Mean nats a value."""
+            if curved:
+                return curve_nats(self(codes, shown, point).reshape(-1, answers), _seen(codes.reshape(-1), n_levels))
             return F.cross_entropy(self(codes, shown, point).reshape(-1, n_levels), codes.reshape(-1))
 
         def emit(self, s: Scope, written: str, shown: str, point: str, row: str, column: str) -> str:
-            """The logits of one place, [N, C * L], from the windows around it."""
+            """What `forward` says of one place, [N, C * L] or [N, C * 3 * CURVES], from the windows around it."""
 
             def const(x: Tensor) -> str:
                 return s.const(x.detach().numpy().astype(np.float32))
@@ -275,7 +330,20 @@ def _net(config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_
                 inside = s.add("Gemm", h, const((one.weight * self.inner_mask).T), const(one.bias))
                 inside = s.add("Gemm", s.add("Relu", inside), const((two.weight * self.inner_mask).T), const(two.bias))
                 h = s.add("Add", h, inside)
-            return s.add("Gemm", s.add("Relu", h), const((self.last.weight * self.last_mask).T), const(self.last.bias))
+            last = const((self.last.weight * self.last_mask).T)
+            found = s.add("Gemm", s.add("Relu", h), last, const(self.last.bias))
+            if not curved:
+                return found
+            assert self.straight.bias is not None
+            line = s.add("Gemm", written, flat(self.straight.weight * self.straight_mask), const(self.straight.bias))
+            line = s.add("Add", line, s.add("MatMul", shown, flat(self.straight_shown.weight)))
+            line = s.add("Unsqueeze", line, s.const([2]))
+            each = s.add("Reshape", found, s.const([-1, channels, answers]))
+            logits, mean, scale = s.add_many("Split", each, outputs=3, axis=2, num_outputs=3)
+            left = self.left.reshape(1, -1, 1)
+            mean = s.add("Add", line, s.add("Mul", mean, const(left)))
+            scale = s.add("Add", scale, const(left.log()))
+            return s.add("Flatten", s.add("Concat", logits, mean, scale, axis=2), axis=1)
 
         def _pairs(self) -> Iterator[tuple[Any, ...]]:
             for block in self.blocks:

@@ -123,23 +123,26 @@ class Lessons:
         return mirror_keeps_classes(Split(x, y, x[:0], y[:0], target))
 
 
-def fit_labels(lessons: Lessons, net: MmdNet, share: float, rate: float = 1.0) -> None:
+def fit_labels(lessons: Lessons, net: MmdNet, share: float, rate: float = 1.0, guide: float = 0.0) -> None:
     """Stage one: everything that tells of the whole picture; a frozen backbone's part comes out of the cache.  share: of
-    the time left."""
+    the time left.  guide: weight of what the backbone's own maps tell of the masks, while it learns."""
     from assay.nn.conv2d import TORCH
 
     if not len(lessons.told):
         return
     loss = _label_loss(lessons)
     kept = lessons.kept(net) if net.backbone in net.fixed else None
+    guide = guide if kept is None and len(net.guides) and len(lessons.drawn) else 0.0
 
     def of(pictures: Any, told: tuple[Any, ...]) -> Any:
-        beside, y, _ = told
+        beside, y, masks = told
         seen = beside if kept is not None else net.seen(TORCH, pictures, beside)
-        return loss(net.told(TORCH, net.aside(TORCH, seen)), y, _ones(y))
+        value = loss(net.told(TORCH, net.aside(TORCH, seen)), y, _ones(y))
+        return value + guide * net.guided(seen.maps, masks) if guide else value
 
     batch = lessons.batch if kept is None else kept.batch
-    _train(lessons, net, loss, lessons.told, batch, of, share, rate, ("told",))
+    rows = np.union1d(lessons.told, lessons.drawn) if guide else lessons.told
+    _train(lessons, net, loss, rows, batch, of, share, rate, ("told",))
 
 
 def fit_masks(lessons: Lessons, net: MmdNet, share: float, rate: float = 1.0) -> None:

@@ -23,11 +23,13 @@ class Sharing(Pictured):
     segmentation net learns on their features.  "joint" trains all at once (a pretrained backbone stays frozen), "thawed"
     trains everything together at last, at a small rate.
 
-    first: share of the time that stage one may take.  mask_rate: learning rate of stage two as a multiple of stage one's.
+    first: share of the time that stage one may take.  guide: weight in it of what the backbone's maps tell of the mask, so
+    that they look where things are.  mask_rate: learning rate of stage two as a multiple of stage one's.
     """
 
     training: Annotated[str, Choice("two_stage", "joint", "thawed")] = "two_stage"
     first: Annotated[float, Float(0.3, 0.7), When("training", "two_stage", "thawed")] = 0.5
+    guide: Annotated[float, Float(0.0, 1.5), When("training", "two_stage", "thawed")] = 0.5
     mask_rate: Annotated[float, Float(0.3, 3.0, log=True), When("training", "two_stage", "thawed")] = 1.0
 
 
@@ -63,7 +65,7 @@ class Family:
             last = THAWED_SHARE if config.training == "thawed" else 0.0
             if lessons.backbone == "pretrained":
                 net.fix(net.backbone)
-            fit_labels(lessons, net, config.first * (1 - last))
+            fit_labels(lessons, net, config.first * (1 - last), guide=config.guide)
             net.fix(net.backbone, net.auxiliary, *([net.heads] if net.heads is not None else []))
             first = config.first * (1 - last)  # of all the time; what follows gets shares of the rest
             fit_masks(lessons, net, (1 - first - last) / (1 - first), config.mask_rate)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from assay.metrics import METRICS
 from assay.metrics.generation import (
     Made,
     Real,
     copies,
+    fidelity,
     frechet,
     memorised,
     nearest,
@@ -70,3 +72,12 @@ def test_what_a_generator_has_no_value_for_is_left_out() -> None:
     assert np.isnan(METRICS["bits_per_dim"].value(REAL, made(HELD)))
     assert METRICS["bits_per_dim"].score(REAL, Made(HELD, HELD, bits=2.0)) == -2.0
     assert METRICS["tstr"].value(REAL, Made(HELD, HELD, tstr=0.97)) == 0.97
+
+
+def test_fidelity_asks_for_both_and_for_the_first_alone_without_a_target() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 300, 3))
+    real = Real(a, a, b)
+    drawn = [Made(b, b, tstr=t) for t in (float("nan"), 1.2, 0.9, -0.3)]
+    told = two_sample(real, drawn[0])
+    assert [fidelity(real, m) for m in drawn] == pytest.approx([told, told, 0.81 * told, 0.0])

@@ -9,7 +9,8 @@ import torch
 from assay.generation.parts import Pictures
 from assay.generation.pixels import FILLINGS, fillings, fit_levels
 from assay.testing.context import ToyContext
-from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, family
+from search_spaces.generative._curves import CURVES, curve_nats
+from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, _seen, family
 
 SIZE = 8
 
@@ -45,7 +46,7 @@ def test_a_step_of_the_graph_draws_as_the_network_says_wherever_it_is(channels: 
     from assay.generation.compose import compose_pictures, session
 
     generator: WrittenMixture = family.fit(
-        MixturePixelConfig(components=1), pictures(channels), ToyContext(max_steps=2)
+        MixturePixelConfig(components=1, writing="shares"), pictures(channels), ToyContext(max_steps=2)
     )
     composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
     run, p, levels = session(composed.encoded()), generator.steps, len(generator.levels)
@@ -90,3 +91,61 @@ def test_training_is_cut_to_the_time_and_comes_to_its_end() -> None:
     ctx = ToyContext(seconds=4.0)
     family.fit(MixturePixelConfig(epochs=100, schedule="cosine"), pictures(1), ctx)
     assert 1 <= len(ctx.reports) <= 100 and ctx.seconds_left() > 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_step_of_curves_draws_as_the_network_says(channels: int) -> None:
+    from assay.generation.compose import compose_pictures, session
+
+    generator: WrittenMixture = family.fit(
+        MixturePixelConfig(components=1), pictures(channels), ToyContext(max_steps=2)
+    )
+    assert generator.curved and len(generator.levels) == 256
+    composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
+    run, p = session(composed.encoded()), generator.steps
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (4, SIZE, SIZE, channels))
+    noise = rng.standard_normal((4, generator.noise), np.float32)
+    uniform = rng.random((4, 1 + generator.uniform), np.float32)
+    mixture = generator.mixture
+    inner = (mixture.means[0] + noise @ mixture.lower[0].T).astype(np.float32)
+    shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
+    with torch.no_grad():
+        found = generator.net(
+            *(torch.from_numpy(a) for a in (codes, shown.astype(np.float32), inner * generator.scale))
+        )
+    logits, mean, scale = found.reshape(4, p, 3, CURVES).double().unbind(2)
+    sums = torch.softmax(logits, 2).cumsum(2).numpy()
+    for at in (0, SIZE * channels - 1, p // 2 + 1, p - 1):
+        feeds = {"picture_so_far": codes, "at": np.array([at]), "uniform": uniform, "given": np.full(4, 1)}
+        after, image = run(["next", "image"], {**feeds, "noise": noise})
+        curve = (uniform[:, 2 + at, None] >= sums[:, at, :-1]).sum(1)
+        u = uniform[:, 2 + p + at].astype(np.float64)
+        value = mean[range(4), at, curve].numpy() + np.exp(scale[range(4), at, curve].numpy()) * np.log(u / (1 - u))
+        expected = codes.reshape(4, p).copy()
+        expected[:, at] = np.clip(np.round((value + 1) * 127.5), 0, 255)
+        assert np.abs(after.reshape(4, p) - expected).max() <= 1  # rounding
+        np.testing.assert_array_equal(image[..., :channels].reshape(4, p), after.reshape(4, p))
+
+
+def test_a_curve_has_a_share_of_every_value_and_they_sum_to_one() -> None:
+    torch.manual_seed(0)
+    found = torch.randn(1, 3 * CURVES).repeat(256, 1)
+    nats = [float(curve_nats(found[:1], v[None])) for v in torch.arange(256) * (2 / 255) - 1]
+    assert np.exp(-np.array(nats)).sum() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_follows_in_a_straight_line_is_known_from_the_start() -> None:
+    """The second channel is the first one plus a constant: its curves are narrow before any training."""
+    rng = np.random.default_rng(0)
+    first = rng.integers(30, 200, (40, SIZE, SIZE, 1))
+    x = np.concatenate([first, first + 20, rng.integers(0, 255, first.shape)], 3).astype(np.uint8)
+    torch.manual_seed(0)
+    net = _net(MixturePixelConfig(), SIZE, 3, 256, 5, curved=True)
+    codes, shown = torch.from_numpy(x.astype(np.int64)), torch.zeros(40, SIZE, SIZE, 3)
+    net.start(codes, shown, rng)
+    assert float(net.left[1]) < 0.02 < 0.3 < float(net.left[0])
+    found = net(codes, shown, torch.zeros(40, 5)).detach().reshape(-1, 3, 3 * CURVES)
+    values = _seen(codes.reshape(-1, 3), 256)
+    each = [float(curve_nats(found[:, c], values[:, c].float())) for c in range(3)]
+    assert each[1] < each[0] - 2 and each[1] < each[2] - 2

@@ -5,12 +5,14 @@ Either child may die by any means; it is back within about a second on the same 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,11 +34,13 @@ class Process:
     process: subprocess.Popen[bytes] | None = None
     deaths: list[float] = field(default_factory=list)
 
-    def start(self) -> None:
+    def start(self, after: int | None = None) -> None:
+        """after: a pipe that the child reads to its end before it uses the database."""
+        command, passed = list(self.command), self.pass_fds
+        if after is not None:
+            command, passed = [*command, "--after", str(after)], (*passed, after)
         # a session of its own: Ctrl-C in the terminal reaches the parent alone, which ends its children in order
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, pass_fds=self.pass_fds, start_new_session=True
-        )
+        self.process = subprocess.Popen(command, env=self.environment, pass_fds=passed, start_new_session=True)
 
     def died(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -63,11 +67,8 @@ class Process:
 
 def serve(settings: Settings, *, api_only: bool = False) -> int:
     """Run until SIGINT or SIGTERM.  Returns the exit code."""
-    from app.db.engine import migrate
-
     settings.home.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.home) if settings.embedded else None
-    migrate(settings.database_url)
     listener = _listen(settings)
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "ASSAY_HOME": str(settings.home)}
     environment |= {
@@ -97,8 +98,7 @@ def serve(settings: Settings, *, api_only: bool = False) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    for child in children:
-        child.start()
+    _start(reversed(children), functools.partial(_migrate, settings.database_url))  # what takes longest first
     host, port = listener.getsockname()[:2]
     print(f"Assay is starting at http://{host}:{port}  (docs: /docs, data: {settings.home}, stop: Ctrl-C)", flush=True)
     code = 0
@@ -125,6 +125,31 @@ def serve(settings: Settings, *, api_only: bool = False) -> int:
     if lock is not None:
         lock.close()
     return code
+
+
+def _migrate(url: str) -> None:
+    from app.db.engine import migrate  # heavy, and needed only while the others import, too
+
+    migrate(url)
+
+
+def _start(children: Iterable[Process], prepare: Callable[[], None]) -> None:
+    """Start the children, prepare the database while they import, then let them use it."""
+    reads, writes = os.pipe()
+    started: list[Process] = []
+    try:
+        for child in children:
+            child.start(after=reads)
+            started.append(child)
+        prepare()
+    except BaseException:
+        for child in started:
+            child.stop()
+            child.wait(GRACE)
+        raise
+    finally:
+        os.close(writes)
+        os.close(reads)
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -43,9 +43,10 @@ def ask(
     rows: pd.DataFrame,
     task: Mapping[str, Any],
     seconds: float,
+    at_once: int = 2000,
     **more: Any,
 ) -> Answered:
-    """Train on `train`, predict `rows`.  Raises RuntimeError when the job fails."""
+    """Train on `train`, predict `rows`, so many in one request.  Raises RuntimeError when the job fails."""
     path = running.folder / f"{name}.csv"
     train.to_csv(path, index=False)
     dataset = running.client.upload(path)["id"]
@@ -57,8 +58,8 @@ def ask(
         raise RuntimeError(f"{name}: {ended['error']}")
     model = ended["best"]["model_id"]
     values: list[str] = []
-    for start in range(0, len(rows), 2000):
-        body = rows.iloc[start : start + 2000].to_csv(index=False)
+    for start in range(0, len(rows), at_once):
+        body = rows.iloc[start : start + at_once].to_csv(index=False)
         answer: bytes = running.client.call(
             "POST", f"/v1/models/{model}/predict", body.encode(), content_type="text/csv", accept="text/csv"
         )

@@ -27,7 +27,7 @@ def prepare_server(preload: bool = True) -> None:
     }
     try:
         if preload:
-            _context.set_forkserver_preload(trainer.PRELOAD)
+            _context.set_forkserver_preload(["workers.preload"])
         multiprocessing.forkserver.ensure_running()
     finally:
         os.environ.update(hidden)

@@ -10,15 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from app.config import Settings
-from app.db.engine import make_engine
-from app.logs import configure
-from app.queue import listen
-from app.storage import Storage
-from app.store import SqlStore
-from workers.devices import cores, memory_mb
-from workers.rows import expire_leases
-from workers.supervisor import Supervisor
+from workers.child import prepare_server
 
 PR_SET_PDEATHSIG = 1
 
@@ -28,9 +20,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--home", type=Path, required=True, help="the service's folder")
     parser.add_argument("--lane", default="cpu", choices=["cpu", "gpu"])
     parser.add_argument("--slots", type=int, default=None, help="trials side by side (default: one a core)")
+    parser.add_argument("--after", type=int, help="descriptor of a pipe that is closed once the database may be used")
     args = parser.parse_args(argv)
     parent = os.getppid()
     die_with(parent)
+    prepare_server()  # first of all: what the children need takes longest to import
+    from app.config import Settings
+    from app.db.engine import make_engine
+    from app.logs import configure
+    from app.queue import listen
+    from app.storage import Storage
+    from app.store import SqlStore
+    from workers.devices import cores, memory_mb
+    from workers.rows import expire_leases
+    from workers.supervisor import Supervisor
+
+    wait_for(args.after)
     settings = Settings.from_env(home=args.home)
     configure(settings.log_format, settings.log_level.upper())
     engine = make_engine(settings.database_url)
@@ -56,6 +61,13 @@ def main(argv: list[str] | None = None) -> int:
     worker.stop()
     engine.dispose()
     return 0
+
+
+def wait_for(pipe: int | None) -> None:
+    """Until the other end of the pipe is closed."""
+    if pipe is not None:
+        os.read(pipe, 1)
+        os.close(pipe)
 
 
 def die_with(parent: int) -> None:

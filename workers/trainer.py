@@ -25,35 +25,6 @@ from typing import Any
 from assay.errors import AssayError, OutOfMemory, TrialStopped, UserError
 from workers import wire
 
-PRELOAD = [
-    "numpy",
-    "scipy.linalg",
-    "scipy.optimize",
-    "scipy.special",
-    "scipy.stats",
-    "sklearn.ensemble",
-    "sklearn.linear_model",
-    "sklearn.neighbors",
-    "sklearn.preprocessing",
-    "sklearn.tree",
-    "lightgbm",
-    "catboost",
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "pyarrow.parquet",
-    "polars",
-    "safetensors.numpy",
-    "assay.training.evaluate",
-    "assay.model.deliver",
-    "assay.data.readers",
-    "assay.data.profile",
-    "assay.tasks.classification",
-    "assay.tasks.regression",
-    "assay.tasks._supervised",
-    "search_spaces",
-    "workers.trainer",
-]
 KEPT_PROBLEMS = 2
 REPORT_EVERY = 0.1  # seconds between reports that are passed on; the last of a fold always is
 

@@ -3,8 +3,9 @@
 `python -m benchmarks.dense_pictures --seconds 45 raccoon.zip potholes.zip` (archives of boxes or masks; without one it draws
 shapes).  Every family trains its default configuration on the training pictures and is judged on the hold-out part, which no
 family stops early on but all report to.  The clock is the processor's (`time.process_time`), so a busy machine changes little.
-Peers: for masks a colour histogram (the most frequent class of every one of 512 colours), a plain U-Net and one class for all;
-for boxes the nets from random weights.  Writes one dated file under benchmarks/results/.
+Peers: for masks the posterior of a pixel's colour (of every one of 512 colours by a joint histogram, and by naive Bayes over 32
+levels of each channel; with the classes as often as they are, and as if they were equally often), a plain U-Net and one class
+for all; for boxes the nets from random weights.  Writes one dated file under benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from assay.metrics import all_values
 from assay.space import build
 from assay.testing.context import ToyContext
 
-BINS = 8  # of each colour channel
+BINS, CHANNEL_BINS = 8, 32  # of each colour channel, in the joint histogram and in one of its own
 
 
 def main() -> None:
@@ -80,12 +81,15 @@ def one(name: str, table: Table, task: str, seconds: float, wanted: list[str] | 
     data = Split(column.pixels[train], problem.y[train], column.pixels[valid], problem.y[valid], problem.target)
     found = []
     if task == "segmentation":
-        for peer, masks in (
-            ("colour histogram", by_colour(data)),
-            ("one class", [np.zeros_like(m) for m in data.y_valid]),
-        ):
+        peers = {
+            f"{what}, {'equal' if equal else 'their'} shares": by_colour(data, joint, equal)
+            for what, joint in (("colour histogram", True), ("naive Bayes of colours", False))
+            for equal in (False, True)
+        }
+        for peer, masks in {**peers, "one class": [np.zeros_like(m) for m in data.y_valid]}.items():
             told = all_values(problem.resolved.kind, list(data.y_valid), masks)  # type: ignore[arg-type]
             found.append({"family": peer, **told})
+            print(json.dumps({"data": name, "task": task, **found[-1]}), flush=True)
     for family in (f for n, f in discover().items() if task in f.tasks and (not wanted or n in wanted)):
         if getattr(family, "missing", lambda: "")():
             continue
@@ -99,17 +103,31 @@ def one(name: str, table: Table, task: str, seconds: float, wanted: list[str] | 
     return [{**facts, "side": int(column.front.size), **row} for row in found]
 
 
-def by_colour(data: Split) -> list[np.ndarray]:
-    """The class that most training pixels of a colour have."""
+def by_colour(data: Split, joint: bool, equal: bool) -> list[np.ndarray]:
+    """The most probable class of every pixel, given its colour alone.
 
-    def code(x: np.ndarray) -> np.ndarray:
-        q = x.astype(np.int64) * BINS // 256
-        return np.asarray((q[..., 0] * BINS + q[..., 1]) * BINS + q[..., 2])
+    joint: one histogram of whole colours, else one of each channel, multiplied.  equal: all classes count as equally often.
+    """
+    k = data.target.n_classes
+    bins = BINS if joint else CHANNEL_BINS
+    weights = np.array([[bins * bins, bins, 1]]) if joint else np.eye(3, dtype=np.int64)
 
-    votes = np.zeros((BINS**3, 256), np.int64)
-    np.add.at(votes, (code(data.x).ravel(), data.y.ravel()), 1)
-    most = votes[:, : data.target.n_classes].argmax(1).astype(np.uint8)
-    return list(most[code(data.x_valid)])
+    def codes(x: np.ndarray) -> np.ndarray:
+        """(..., histograms)"""
+        return np.asarray(x.astype(np.int64) * bins // 256 @ weights.T)
+
+    known = data.y.ravel() < k
+    seen, y = codes(data.x).reshape(-1, len(weights))[known], data.y.ravel()[known]
+    told = [np.zeros((bins**3 if joint else bins, k)) for _ in weights]
+    for h, votes in enumerate(told):
+        np.add.at(votes, (seen[:, h], y), 1.0)
+    often = np.bincount(y, minlength=k) + 1.0
+    logs = [np.log(votes + 1.0 / len(votes)) - np.log(often) for votes in told]
+    prior = np.zeros(k) if equal else np.log(often / often.sum())
+    return [
+        (prior + sum(log[c[..., h]] for h, log in enumerate(logs))).argmax(-1).astype(np.uint8)
+        for c in map(codes, data.x_valid)
+    ]
 
 
 if __name__ == "__main__":

@@ -77,17 +77,10 @@ class Decoder:
 def _suppressed(boxes: np.ndarray) -> np.ndarray:
     """Positions that stay, of boxes sorted by score."""
     kept: list[int] = []
-    if not len(boxes):
-        return np.array(kept, np.int64)
-    iou = overlaps(boxes, boxes)
-    dropped = np.zeros(len(boxes), bool)
-    for i in range(len(boxes)):
-        if dropped[i]:
-            continue
-        kept.append(i)
-        if len(kept) >= MOST:
-            break
-        dropped |= iou[i] > OVERLAP
+    left = np.arange(len(boxes))
+    while len(left) and len(kept) < MOST:
+        kept.append(int(left[0]))
+        left = left[1:][overlaps(boxes[left[:1]], boxes[left[1:]])[0] <= OVERLAP]
     return np.array(kept, np.int64)
 
 

@@ -40,8 +40,8 @@ def curve_nats(found: Tensor, values: Tensor) -> Tensor:
     return -torch.logsumexp(torch.log_softmax(logits, 1) + log_p, 1).mean()
 
 
-def emit_curve(scope: Scope, found: str, which: str, u: str) -> str:
-    """int64 [N] in 0..255, drawn from mixtures [N, 3 * CURVES] with two uniform numbers [N, 1]."""
+def emit_curve(scope: Scope, found: str, which: str, u: str, calm: float = 1.0) -> str:
+    """int64 [N] in 0..255, drawn from mixtures [N, 3 * CURVES] with two uniform numbers [N, 1].  calm: factor of scales."""
     logits, mean, scale = scope.add_many("Split", found, outputs=3, axis=1, num_outputs=3)
     curve = scope.add("Unsqueeze", pick_logits(scope, logits, which), scope.const([1]))
     mean = scope.add("GatherElements", mean, curve, axis=1)
@@ -50,6 +50,7 @@ def emit_curve(scope: Scope, found: str, which: str, u: str) -> str:
     )
     u = scope.add("Clip", u, scope.const(np.float32(TINY)), scope.const(np.float32(1 - TINY)))
     odds = scope.add("Sub", scope.add("Log", u), scope.add("Log", scope.add("Sub", scope.const(np.float32(1)), u)))
+    odds = scope.add("Mul", odds, scope.const(np.float32(calm)))
     value = scope.add("Add", mean, scope.add("Mul", scale, odds))
     value = scope.add("Mul", scope.add("Add", value, scope.const(np.float32(1))), scope.const(np.float32(127.5)))
     value = scope.add("Clip", scope.add("Round", value), scope.const(np.float32(0)), scope.const(np.float32(255)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
@@ -24,8 +24,9 @@ HELD = 256
 MOST_DIRECTIONS = 64
 UP, SIDE = 3, 3  # values above and beside that are seen of what is written
 AROUND = 2  # and of what the mixture shows, on every side
-SHARE = 0.6  # of the time there is, for training
+SHARE = 0.72  # of the time there is, for training
 WORTH = 150  # batches after which samples are better than the mixture's
+CALMEST, CALM_SAMPLES = 0.6, 32
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 
@@ -64,6 +65,7 @@ class WrittenMixture:
     noise: int
     uniform: int
     curved: bool = False
+    calm: float = 1.0  # factor of the curves' scales
 
     @property
     def steps(self) -> int:
@@ -99,7 +101,7 @@ class WrittenMixture:
         here = s.add("Squeeze", s.add("Gather", found, channel, axis=1), s.const([1]))
         which = s.add("Gather", inputs.u(1, p), at, axis=1)
         if self.curved:
-            code = emit_curve(s, here, which, s.add("Gather", inputs.u(1 + p, p), at, axis=1))
+            code = emit_curve(s, here, which, s.add("Gather", inputs.u(1 + p, p), at, axis=1), self.calm)
         else:
             code = pick_logits(s, here, which)
         flat = s.add("Reshape", image, s.const([-1, p]))
@@ -203,7 +205,35 @@ class MixturePixelCnn:
         filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
         p = data.size**2 * data.channels
         uniform = 1 + p * (2 if curved or not levels.exact else 1)
-        return WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
+        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
+        return replace(found, calm=_calm(found, data)) if curved else found
+
+
+def _calm(found: WrittenMixture, data: Pictures) -> float:
+    """The factor of the curves' scales with which drawn pictures are as rough as real ones, between CALMEST and 1.
+
+    What is drawn a little too roughly is taken for structure by what is drawn beside it, and grows.
+    """
+    from assay.generation.compose import compose_pictures, session
+    from assay.generation.draw import draw
+
+    labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
+    shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
+    wanted, rough = _roughness(data.x), []
+    for factor in (1.0, CALMEST):
+        tried = compose_pictures(replace(found, calm=factor), data.size, data.channels, labels, "label", shares)
+        drawn = draw(session(tried.encoded()), tried.spec, CALM_SAMPLES, 0, {})["image"]
+        rough.append(_roughness(drawn[..., : data.channels]))
+    if rough[0] <= rough[1]:
+        return 1.0
+    share = (rough[0] - wanted) / (rough[0] - rough[1])
+    return 1.0 + (CALMEST - 1.0) * float(np.clip(share, 0.0, 1.0))
+
+
+def _roughness(pictures: np.ndarray) -> float:
+    """Mean size of the second differences along both sides."""
+    x = pictures.astype(np.float32)
+    return float(np.mean([np.abs(np.diff(x, 2, axis=a)).mean() for a in (1, 2)]))
 
 
 def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:

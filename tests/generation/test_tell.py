@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assay.generation.tell import MOST_CODES, Growing, Tell, fit_tell
+from assay.generation.tell import MOST_CODES, SHARES, Growing, Tell, fit_tell
 from assay.model.graph import Port, Scope, encode
 
 N = 900
@@ -92,3 +92,25 @@ def test_few_rows_on_a_straight_line_need_no_steps() -> None:
     assert error.std() < 0.3
     bent = fit_tell(cells(0), np.abs(cells(0)[:, 0]) * 2, 0, Growing(), 0)
     assert np.corrcoef(drawn(bent, cells(1)), np.abs(cells(1)[:, 0]))[0, 1] > 0.97
+
+
+def test_what_the_errors_of_a_leaf_share_by_chance_moves_nothing() -> None:
+    """Noise around a line of few rows: draws lie around the line, not around the means of the leaves' few errors."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 5)).astype(np.float32)
+    tell = fit_tell(x, x[:, 0] + rng.normal(size=150), 0, Growing(), 0)
+    assert tell.table is not None
+    middles = (np.diff(SHARES) * (tell.table[:, 1:] + tell.table[:, :-1]) / 2).sum(1)
+    assert np.abs(middles).mean() < 0.12
+    shifted = fit_tell(np.zeros((150, 1), np.float32), 3 + 0.01 * rng.normal(size=150), 0, Growing(), 0)
+    assert drawn(shifted, np.zeros((50, 1), np.float32)).mean() == pytest.approx(3, abs=0.05)
+
+
+def test_calm_makes_errors_smaller_and_shares_sharper() -> None:
+    x = cells(0)
+    plain, calm = (fit_tell(x, number(x, 1), 0, Growing(calm=c), 0) for c in (1.0, 0.5))
+    assert plain.table is not None and calm.table is not None
+    np.testing.assert_allclose(calm.table, 0.5 * plain.table)
+    y = (x[:, 0] + np.random.default_rng(0).normal(size=N) > 0).astype(np.int64)
+    plain, calm = (fit_tell(x, y, 2, Growing(calm=c), 0) for c in (1.0, 0.5))
+    assert calm.shares(x).max(1).mean() > plain.shares(x).max(1).mean() + 0.02

@@ -121,7 +121,9 @@ def test_a_step_of_curves_draws_as_the_network_says(channels: int) -> None:
         after, image = run(["next", "image"], {**feeds, "noise": noise})
         curve = (uniform[:, 2 + at, None] >= sums[:, at, :-1]).sum(1)
         u = uniform[:, 2 + p + at].astype(np.float64)
-        value = mean[range(4), at, curve].numpy() + np.exp(scale[range(4), at, curve].numpy()) * np.log(u / (1 - u))
+        value = mean[range(4), at, curve].numpy() + generator.calm * np.exp(
+            scale[range(4), at, curve].numpy()
+        ) * np.log(u / (1 - u))
         expected = codes.reshape(4, p).copy()
         expected[:, at] = np.clip(np.round((value + 1) * 127.5), 0, 255)
         assert np.abs(after.reshape(4, p) - expected).max() <= 1  # rounding

@@ -145,3 +145,33 @@ def test_a_pretrained_backbone_stays_as_it_was_and_its_graph_answers_alike() -> 
         assert torch.equal(value, fresh.backbone.state_dict()[name]), name
     x = split.x_valid[:2]
     np.testing.assert_allclose(ran(predictor, x), predictor.predict(x), 2e-4, 2e-4)
+
+
+def test_stage_one_is_guided_to_where_masks_are_and_a_twin_has_no_such_guide() -> None:
+    from assay.nn.conv2d import TORCH
+    from assay.nn.mmd_net import MmdNet, Sizes
+
+    torch.manual_seed(0)
+    net = MmdNet(Sizes(48, 1, 0, 3, 2, 12))
+    x = torch.rand(6, 3, 48, 48) * 255
+    masks = torch.zeros(6, 48, 48, dtype=torch.int64)
+    masks[:, :24] = 1
+    maps = net.seen(TORCH, x, None).maps
+    assert float(net.guided(maps, torch.full_like(masks, 255)).detach()) == 0.0
+    before = net.guided(maps, masks)
+    before.backward()
+    first = next(iter(net.backbone.parameters()))
+    assert first.grad is not None and float(first.grad.abs().sum()) > 0
+    with torch.no_grad():
+        for guide in net.guides:
+            assert isinstance(guide, torch.nn.Conv2d) and guide.bias is not None
+            guide.weight.zero_()
+            guide.bias.copy_(torch.tensor([0.0, 0.0]))
+        undecided = float(net.guided(maps, masks))
+        assert undecided == pytest.approx(1.0, abs=1e-5)
+        masks[:] = 1
+        for guide in net.guides:
+            assert isinstance(guide, torch.nn.Conv2d) and guide.bias is not None
+            guide.bias.copy_(torch.tensor([0.0, 9.0]))
+        assert float(net.guided(maps, masks)) < 0.01
+    assert not MmdNet(Sizes(48, 1, 0, 3, 0, 12)).guides and not MmdNet(Sizes(48, 1, 0, 0, 2, 12)).guides

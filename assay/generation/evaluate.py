@@ -59,9 +59,9 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         began = time.perf_counter()
         tried = [_tried(problem, stage, generator, w) for w in (stage.ways if retold is None else (retold,))]
         per_sample = (time.perf_counter() - began) / len(tried) / stage.n_samples(tried[0][1])
-        passed = [t for t in tried if not isinstance(t[2], TrialError)]
+        passed = [(told, made, result) for told, made, result in tried if not isinstance(result, TrialError)]
         if not passed:
-            raise next(t[2] for t in tried if isinstance(t[2], TrialError))
+            raise next(result for _, _, result in tried if isinstance(result, TrialError))
         retold, composed, values = max(passed, key=lambda t: score_of(problem, t[2]))
         found.append((composed, values))
     scores = [score_of(problem, v) for _, v in found]

@@ -262,7 +262,7 @@ def _node(node: Node) -> bytes:
 def _array_attribute(name: str, array: np.ndarray) -> bytes:
     from onnx import AttributeProto
 
-    def of(kind: int) -> bytes:
+    def of(kind: AttributeProto.AttributeType) -> bytes:
         return bytes(AttributeProto(name=name, type=kind).SerializeToString())
 
     if name == "nodes_modes":

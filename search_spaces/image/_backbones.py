@@ -39,7 +39,7 @@ LEAST_SIZE = 96
 KEPT_BYTES = 200 << 20  # of features, in one process
 
 
-class Backbone(Protocol):
+class Backbone(Hashable, Protocol):
     """Weights that can be used here."""
 
     @property

@@ -275,6 +275,6 @@ def fit_mlp(
             break
     t = likely_temperature(data.y_valid, now().predict(data.x_valid).astype(np.float64), data.weight_valid)
     with torch.no_grad():
-        second.weight /= t
-        second.bias /= t
+        second.weight.div_(t)
+        second.bias.div_(t)
     return now()

@@ -129,8 +129,8 @@ def _sharpen(net: nn.Module, data: Split, device: torch.device) -> None:
 
     last: nn.Linear = net.head  # type: ignore[assignment]
     t = likely_temperature(data.y_valid, predict(net, data.x_valid, device).astype(np.float64), data.weight_valid)
-    last.weight /= t
-    last.bias /= t
+    last.weight.div_(t)
+    last.bias.div_(t)
 
 
 def predict(net: nn.Module, x: np.ndarray, device: torch.device | None = None, batch: int = 64) -> np.ndarray:

@@ -95,6 +95,7 @@ def resolve_table(spec: JobSpec, profile: ProfileFacts, kind: str, default_metri
         ensemble=spec.search.ensemble,
         lane="gpu" if spec.device == "gpu" else "cpu",
         n_rows=usable,
+        n_classes=shape.n_classes,
         positive_class=task.positive_class,
         group_column=task.group_column,
         time_column=task.time_column,

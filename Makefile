@@ -74,6 +74,10 @@ format: setup  ## put the code into the house format
 chaos: setup  ## kill and freeze workers at random; no job may be lost or done twice
 	CHAOS_REPORT=1 $(PYTEST) tests/chaos -m chaos --timeout=1800 $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup  ## property tests with many examples, minutes long
+	$(PYTEST) $(PARALLEL) -m fuzz --timeout=1800 $(ARGS)
+
 .PHONY: bench
 bench: setup  ## load and latency of the service
 	$(BIN)/python -m benchmarks.service $(ARGS)

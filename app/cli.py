@@ -20,9 +20,29 @@ HELP = """Assay finds the best model for your data: upload a table, name the col
 """
 
 
+TASKS = {  # as GET /v1/tasks; written here so that `--help` needs no service and no imports
+    "classification": "one of two or more classes for every row",
+    "regression": "a number for every row",
+    "clustering": "groups of rows, without a target",
+    "text_classification": "one of two or more classes for every text",
+    "text_regression": "a number for every text",
+    "image_classification": "the class of every picture",
+    "object_detection": "things in pictures: boxes with labels",
+    "segmentation": "a class for every pixel of a picture",
+    "sequence_classification": "one of two or more classes for every time series",
+    "forecasting": "the next values of one or many series",
+    "generation": "new rows or pictures that look like the data",
+    "multitask": "several targets at once",
+}
+
+
+def _tasks_told() -> str:
+    return "\n".join(f"  {name:<24} {about}" for name, about in TASKS.items())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    args = _parser().parse_args(argv)
+    args = parser().parse_args(argv)
     try:
         code: int = args.run(args)
         return code
@@ -35,10 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
     plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="assay", description=HELP, formatter_class=plain)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    made = argparse.ArgumentParser(prog="assay", description=HELP, formatter_class=plain)
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     serve = commands.add_parser(
         "serve",
@@ -81,7 +102,13 @@ def _parser() -> argparse.ArgumentParser:
         help="upload a file, search, show the leaderboard, save the model",
         description="One file in, one model out.\n\n"
         "  assay run train.csv --target price --time 60\n"
-        "  assay run churn.parquet --target churned --metric log_loss --strategy bohb --out churn.zip\n\n"
+        "  assay run churn.parquet --target churned --metric log_loss --strategy bohb --out churn.zip\n"
+        "  assay run reviews.csv --task text_classification --target stars\n"
+        "  assay run sales.csv --task forecasting --target sold --time-column day --group-column shop --horizon 14\n"
+        "  assay run photos/ --task image_classification          (a folder or zip with a folder for each class)\n"
+        "  assay run rows.csv --task generation                   (add --target to draw rows by a condition)\n"
+        "  assay run mail.csv --target topic,urgency --task multitask\n\n"
+        "Kinds of problem (--task):\n" + _tasks_told() + "\n\n"
         "Uses the service at --url; without one it starts a service of its own for the time of the run.",
     )
     run.add_argument(
@@ -89,13 +116,26 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         help="CSV, TSV, Parquet, Arrow, JSONL or XLSX, gz and zip too; a folder or an archive of pictures",
     )
-    run.add_argument("--target", help="the column to predict; clustering needs none")
+    run.add_argument(
+        "--target", help="the column to predict, or several with commas; clustering, generation and pictures need none"
+    )
     run.add_argument(
         "--task",
-        choices=["auto", "classification", "regression", "clustering"],
+        choices=["auto", *TASKS],
         default="auto",
-        help="kind of problem (default: from the target; clustering needs none)",
+        metavar="TASK",
+        help="kind of problem, see above (default: classification or regression, from the target)",
     )
+    run.add_argument(
+        "--horizon", type=int, metavar="STEPS", help="forecasting: how many steps ahead (default: by calendar)"
+    )
+    run.add_argument("--time-column", metavar="COLUMN", help="the column that orders the rows: dates, or whole numbers")
+    run.add_argument(
+        "--group-column", metavar="COLUMN", help="rows of one group stay together; forecasting: names the series"
+    )
+    run.add_argument("--weight-column", metavar="COLUMN", help="how much each row counts")
+    run.add_argument("--positive-class", metavar="CLASS", help="of two classes, the one to find")
+    run.add_argument("--ignore", metavar="COLUMNS", help="columns to leave out, separated by commas")
     run.add_argument("--time", type=float, default=60.0, metavar="SECONDS", help="how long to search (default 60)")
     run.add_argument("--trials", type=int, help="at most so many trials")
     run.add_argument(
@@ -139,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
 
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(run=_version)
-    return parser
+    return made
 
 
 def _serve(args: argparse.Namespace) -> int:

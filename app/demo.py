@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from app.cli import main as assay
+from app.cli import parser
 from app.run import private_service, request_of, watch
 
 SECONDS = 30.0
@@ -30,16 +30,7 @@ def _demo(folder: Path) -> int:
     with private_service(folder / "home") as client:
         console.print(f"service at {client.url}")
         dataset = client.upload(train)
-        args = argparse.Namespace(
-            file=train,
-            target="diagnosis",
-            metric="auto",
-            time=SECONDS,
-            trials=None,
-            strategy="auto",
-            families=None,
-            seed=0,
-        )
+        args = parser().parse_args(["run", str(train), "--target", "diagnosis", "--time", str(SECONDS)])
         job = client.call("POST", "/v1/jobs", request_of(args, dataset["id"], "classification"))
         console.print(f"[dim]POST /v1/jobs[/] -> {job['id']}")
         job = watch(client, job["id"], SECONDS)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,15 @@ from app.client import ApiError, Client
 
 START_SECONDS = 120.0
 CLASS_LIMIT = 20  # whole numbers with more distinct values than this are taken for amounts
+NEED_TARGET = {"classification", "regression", "text_classification", "text_regression", "forecasting", "multitask"}
 console = Console()
 
 
 def run(args: argparse.Namespace) -> int:
     """The command; returns its exit code."""
-    if args.target is None and args.task in ("auto", "classification", "regression"):
-        print("assay: name the column to predict by --target, or cluster by --task clustering", file=sys.stderr)
+    problem = missing(args)
+    if problem:
+        print(f"assay: {problem}", file=sys.stderr)
         return 2
     if args.file.is_dir():  # of pictures: it is sent as one zip
         with tempfile.TemporaryDirectory(prefix="assay-") as made:
@@ -51,6 +53,17 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         print(f"assay: the service cannot be reached: {error}", file=sys.stderr)
         return 1
+
+
+def missing(args: argparse.Namespace) -> str | None:
+    """What has to be told besides, in words, before anything is uploaded; None when nothing has."""
+    if args.target is None and args.task == "auto":
+        return "name the column to predict by --target, or the kind of problem by --task (see `assay run --help`)"
+    if args.target is None and args.task in NEED_TARGET:
+        return f"{args.task} needs the column to predict: --target COLUMN"
+    if args.horizon is not None and args.task != "forecasting":
+        return "--horizon belongs to --task forecasting"
+    return None
 
 
 def packed(folder: Path, path: Path) -> Path:
@@ -104,7 +117,7 @@ def _search(client: Client, args: argparse.Namespace) -> int:
     for warning in dataset["warnings"][:8]:
         console.print(f"  [yellow]{warning['code']}[/] {warning['message']}")
     task = args.task if args.task != "auto" else infer_task(columns.get(args.target), args.metric)
-    job = client.call("POST", "/v1/jobs", request_of(args, dataset["id"], task))
+    job = client.call("POST", "/v1/jobs", request_of(args, dataset["id"], task, columns))
     for reason in job["resolved"].get("because") or []:
         console.print(f"  [dim]{reason}[/]")
     job = watch(client, job["id"], args.time)
@@ -125,23 +138,43 @@ def _search(client: Client, args: argparse.Namespace) -> int:
     return 0
 
 
-def request_of(args: argparse.Namespace, dataset_id: str, task: str) -> dict[str, Any]:
-    """The job request for the command's options."""
+def request_of(args: argparse.Namespace, dataset_id: str, task: str, columns: Container[str] = ()) -> dict[str, Any]:
+    """The job request for the command's options.  columns: of the dataset, whose names may hold commas."""
     limits: dict[str, Any] = {"time_seconds": args.time}
     if args.trials:
         limits["trials"] = args.trials
     search: dict[str, Any] = {"strategy": args.strategy}
     if args.families:
-        search["families"] = [f.strip() for f in args.families.split(",") if f.strip()]
+        search["families"] = _names(args.families)
     return {
         "dataset_id": dataset_id,
         "name": args.file.stem,
-        "task": {"type": task, "target": args.target},
+        "task": task_of(args, task, columns),
         "objective": {"metric": args.metric},
         "validation": {"seed": args.seed},
         "limits": limits,
         "search": search,
     }
+
+
+def task_of(args: argparse.Namespace, task: str, columns: Container[str]) -> dict[str, Any]:
+    """The request's task: its type and whatever was said of the columns."""
+    named = [args.target] if args.target in columns else _names(args.target)
+    said = {
+        "target": named[0] if len(named) == 1 and task != "multitask" else None,
+        "targets": named if len(named) > 1 or task == "multitask" else None,
+        "horizon": args.horizon,
+        "time_column": args.time_column,
+        "group_column": args.group_column,
+        "weight_column": args.weight_column,
+        "positive_class": args.positive_class,
+        "ignore_columns": _names(args.ignore) or None,
+    }
+    return {"type": task} | {name: value for name, value in said.items() if value is not None}
+
+
+def _names(text: str | None) -> list[str]:
+    return [] if text is None else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def infer_task(column: dict[str, Any] | None, metric: str) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from app.answers import finite, time
 from app.jobs import repository as rows
+from app.jobs.view import public
 
 
 def board(connection: Connection, job: str, after: int, limit: int) -> list[dict[str, Any]]:
@@ -24,16 +25,19 @@ def board(connection: Connection, job: str, after: int, limit: int) -> list[dict
     chosen = list(enumerate(entries, 1))[max(0, after) : max(0, after) + limit + 1]
     trials = rows.trials_by_number(connection, job, [number for _, (_, number) in chosen if number is not None])
     single = single_models(models)
+    metric = rows.metric(connection, job)
     return [
-        ensemble_row(ensemble, rank) if number is None else trial_row(trials[number], rank, single.get(number))
+        ensemble_row(ensemble, rank, metric)
+        if number is None
+        else trial_row(trials[number], rank, single.get(number), metric)
         for rank, (_, number) in chosen
         if number is None or number in trials
     ]
 
 
-def trial_json(row: Any, rank: int | None, model_id: str | None) -> dict[str, Any]:
-    """A trial on its own: its row on the board and the rest of what is known."""
-    return trial_row(row, rank, model_id) | {
+def trial_json(row: Any, rank: int | None, model_id: str | None, metric: str) -> dict[str, Any]:
+    """A trial on its own: its row on the board and the rest of what is known.  metric: the job's."""
+    return trial_row(row, rank, model_id, metric) | {
         "number": row.number,
         "strategy": row.strategy,
         "note": row.note,
@@ -48,7 +52,7 @@ def trial_json(row: Any, rank: int | None, model_id: str | None) -> dict[str, An
     }
 
 
-def trial_row(row: Any, rank: int | None, model_id: str | None) -> dict[str, Any]:
+def trial_row(row: Any, rank: int | None, model_id: str | None, metric: str) -> dict[str, Any]:
     return {
         "rank": rank,
         "trial": row.number,
@@ -60,7 +64,7 @@ def trial_row(row: Any, rank: int | None, model_id: str | None) -> dict[str, Any
         "score": finite(row.score),
         "score_std": finite(row.score_std),
         "fold_scores": row.fold_scores or [],
-        "metrics": row.metrics or {},
+        "metrics": _as_ranked(row.metrics or {}, metric, row.score),
         "test_metrics": row.test_metrics or {},
         "fit_seconds": finite(row.fit_seconds, 4),
         "predict_ms_per_row": finite(row.predict_ms_per_row),
@@ -70,7 +74,7 @@ def trial_row(row: Any, rank: int | None, model_id: str | None) -> dict[str, Any
     }
 
 
-def ensemble_row(model: Any, rank: int) -> dict[str, Any]:
+def ensemble_row(model: Any, rank: int, metric: str) -> dict[str, Any]:
     manifest = model.manifest
     info = manifest.get("info", {})
     return {
@@ -84,7 +88,7 @@ def ensemble_row(model: Any, rank: int) -> dict[str, Any]:
         "score": finite(model.score),
         "score_std": finite(info.get("score_std")),
         "fold_scores": info.get("fold_scores", []),
-        "metrics": manifest.get("metrics", {}),
+        "metrics": _as_ranked(manifest.get("metrics", {}), metric, model.score),
         "test_metrics": manifest.get("test_metrics", {}),
         "fit_seconds": finite(info.get("fit_seconds")),
         "predict_ms_per_row": finite(info.get("predict_ms_per_row")),
@@ -111,6 +115,12 @@ def single_models(models: Sequence[Any]) -> Mapping[int, str]:
 def _place(ranked: Sequence[tuple[int, float]], score: float) -> int:
     """Where a score stands in a falling list; before its equals."""
     return sum(s > score for _, s in ranked)
+
+
+def _as_ranked(metrics: Mapping[str, Any], metric: str, score: float | None) -> dict[str, Any]:
+    """The job's own metric as the mean over folds, by which rows are ranked; over all validation rows together, as the
+    others are, it may differ a little, and the first row would look worse than the second."""
+    return {**metrics, metric: public(metric, score)} if metric in metrics else dict(metrics)
 
 
 def _optimizer(config: Mapping[str, Any]) -> str | None:

@@ -211,9 +211,10 @@ def list_trials(
         service.head_in(connection, caller, job_id)
         found = rows.trials(connection, job_id, after_number(after), limit, status)
         ranks, models = _ranks(connection, job_id)
+        metric = rows.metric(connection, job_id)
 
     def shown(row: Any) -> dict[str, Any]:
-        return board.trial_json(row, ranks.get(row.number), models.get(row.number))
+        return board.trial_json(row, ranks.get(row.number), models.get(row.number), metric)
 
     return answers.json(page(found, limit, shown, lambda r: r.number))
 
@@ -224,9 +225,10 @@ def get_trial(services: Live, caller: Caller, job_id: JobId, number: Number) -> 
         service.head_in(connection, caller, job_id)
         row = rows.trial(connection, job_id, number)
         ranks, models = _ranks(connection, job_id)
+        metric = rows.metric(connection, job_id)
     if row is None:
         raise not_found("trial", f"{job_id}/{number}")
-    return answers.json(board.trial_json(row, ranks.get(number), models.get(number)))
+    return answers.json(board.trial_json(row, ranks.get(number), models.get(number), metric))
 
 
 @router.get(

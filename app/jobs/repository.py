@@ -98,6 +98,12 @@ def best_configs(connection: Connection, job: str, limit: int) -> list[tuple[str
     return [(row.family, row.config) for row in found]
 
 
+def metric(connection: Connection, job: str) -> str:
+    """Public name of the job's metric."""
+    resolved = connection.scalar(select(_J.c.resolved).where(_J.c.id == job)) or {}
+    return str(resolved.get("metric", ""))
+
+
 def trial_log(connection: Connection, job: str, number: int) -> str | None:
     return connection.scalar(select(_T.c.log).where(_T.c.job_id == job, _T.c.number == number))
 

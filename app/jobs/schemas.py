@@ -224,7 +224,8 @@ class MemberShape(Answer):
 
 
 class BoardRow(Answer):
-    """`score` is higher-is-better; `metrics` are values as people know them."""
+    """`score` is higher-is-better, the mean over the folds; `metrics` are values as people know them: the job's own is that
+    mean, the others are of all validation rows together."""
 
     rank: int | None
     trial: int | None

@@ -47,6 +47,23 @@ def test_the_best_trial_is_shown_as_people_know_the_metric(searched: tuple[TestC
     assert shown["links"]["model"] == f"/v1/models/{model}"
 
 
+def test_the_leaderboard_shows_the_metric_by_which_it_ranks(parts: Parts) -> None:
+    """Over all validation rows together trial 1 looks better; the mean over the folds decides, and is shown."""
+    api, services = parts
+    job = running.new_job(services)
+    first, second = running.start_trials(services, job, 2)
+    running.end_trial(services, first, -0.40, metrics={"log_loss": 0.41, "accuracy": 0.7})
+    running.end_trial(services, second, -0.42, metrics={"log_loss": 0.39, "accuracy": 0.8})
+    board = api.get(f"/v1/jobs/{job}/leaderboard").json()["data"]
+    assert [(r["trial"], r["metrics"]) for r in board] == [
+        (0, {"log_loss": 0.4, "accuracy": 0.7}),
+        (1, {"log_loss": 0.42, "accuracy": 0.8}),
+    ]
+    trials = api.get(f"/v1/jobs/{job}/trials").json()["data"]
+    assert [t["metrics"]["log_loss"] for t in trials] == [0.4, 0.42]
+    assert api.get(f"/v1/jobs/{job}/trials/1").json()["metrics"]["log_loss"] == 0.42
+
+
 def test_the_leaderboard_ranks_trials_and_the_ensemble_together(searched: tuple[TestClient, Services, str]) -> None:
     api, _, job = searched
     board = api.get(f"/v1/jobs/{job}/leaderboard").json()["data"]

@@ -101,7 +101,7 @@ def peers(folder: Path, name: str) -> dict[str, float]:
 
     (x, y), (x_test, y_test) = read(folder, name, "train"), read(folder, name, "test")
     length = max(s.shape[1] for s in [*x, *x_test])
-    x, x_test = (
+    held, held_test = (
         np.stack([np.pad(s, ((0, 0), (0, length - s.shape[1])), "edge") for s in part]) for part in (x, x_test)
     )
     models = {

@@ -56,8 +56,8 @@ def main() -> None:
 
 def export(folder: Path, names: Any) -> None:
     """The sets that aeon's wheel carries, labels as words."""
-    import aeon
-    from aeon.datasets import load_from_ts_file
+    import aeon  # type: ignore[import-not-found]
+    from aeon.datasets import load_from_ts_file  # type: ignore[import-not-found]
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
@@ -101,7 +101,7 @@ def peers(folder: Path, name: str) -> dict[str, float]:
 
     (x, y), (x_test, y_test) = read(folder, name, "train"), read(folder, name, "test")
     length = max(s.shape[1] for s in [*x, *x_test])
-    x, x_test = (
+    held, held_test = (
         np.stack([np.pad(s, ((0, 0), (0, length - s.shape[1])), "edge") for s in part]) for part in (x, x_test)
     )
     models = {
@@ -113,7 +113,7 @@ def peers(folder: Path, name: str) -> dict[str, float]:
     found: dict[str, float] = {"series": len(y), "test": len(y_test), "length": length, "classes": len(set(y))}
     for who, model in models.items():
         began = time.monotonic()
-        found[who] = float(np.mean(model.fit(x, np.array(y)).predict(x_test) == np.array(y_test)))
+        found[who] = float(np.mean(model.fit(held, np.array(y)).predict(held_test) == np.array(y_test)))
         found[f"seconds of {who}"] = round(time.monotonic() - began, 1)
     return found
 

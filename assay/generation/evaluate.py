@@ -57,11 +57,13 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
         began = time.perf_counter()
-        tried = [_tried(problem, stage, generator, w) for w in (stage.ways if retold is None else (retold,))]
-        per_sample = (time.perf_counter() - began) / len(tried) / stage.n_samples(tried[0][1])
-        passed = [(told, made, result) for told, made, result in tried if not isinstance(result, TrialError)]
+        bits, ways = float(generator.bits(stage.data)), stage.ways if retold is None else (retold,)
+        each = [(w, stage.compose(generator, w)) for w in ways]
+        tried = [_tried(problem, stage, c, w, bits) for w, c in each]
+        per_sample = (time.perf_counter() - began) / len(each) / stage.n_samples(each[0][1])
+        passed = [t for t in tried if not isinstance(t, TrialError)]
         if not passed:
-            raise next(result for _, _, result in tried if isinstance(result, TrialError))
+            raise next(t for t in tried if isinstance(t, TrialError))
         retold, composed, values = max(passed, key=lambda t: score_of(problem, t[2]))
         found.append((composed, values))
     scores = [score_of(problem, v) for _, v in found]
@@ -89,15 +91,14 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
 
 
 def _tried(
-    problem: Problem, stage: Stage, generator: Any, retold: bool
-) -> tuple[bool, Composed, dict[str, float] | TrialError]:
+    problem: Problem, stage: Stage, composed: Composed, retold: bool, bits: float
+) -> tuple[bool, Composed, dict[str, float]] | TrialError:
     """A generator composed one way, with its metrics, or why it is refused."""
-    composed = stage.compose(generator, retold)
-    made = stage.judge.made(drawn(composed, stage.n_samples(composed)), float(generator.bits(stage.data)))
+    made = stage.judge.made(drawn(composed, stage.n_samples(composed)), bits)
     try:
         return retold, composed, judged(problem, stage.judge.real, made)
     except TrialError as error:
-        return retold, composed, error
+        return error
 
 
 def score_of(problem: Problem, values: Mapping[str, float]) -> float:

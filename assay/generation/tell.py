@@ -200,8 +200,8 @@ def _weights(said: np.ndarray, y: np.ndarray) -> np.ndarray:
         if step < 1e-6:
             break
         w = w + step * move
-    kept = np.where(w < 1e-3, 0.0, w)
-    return np.asarray(kept / kept.sum())
+    w = np.where(w < 1e-3, 0.0, w)
+    return np.asarray(w / w.sum())
 
 
 def _held(x: np.ndarray, fold: np.ndarray, boosters: Sequence[Any], best: int, outputs: int) -> np.ndarray:

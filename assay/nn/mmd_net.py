@@ -141,7 +141,7 @@ class MmdNet(nn.Module):
         hot = nn.functional.one_hot(masks.clamp_max(classes), classes + 1)[..., :classes].permute(0, 3, 1, 2).float()
         total = torch.zeros(())
         for found, guide in zip(maps, self.guides, strict=False):
-            share = nn.functional.adaptive_avg_pool2d(hot, found.shape[-2:])
+            share = nn.functional.adaptive_avg_pool2d(hot, (found.shape[-2], found.shape[-1]))
             value = -(share * guide(found).log_softmax(1)).sum() / share.sum().clamp_min(1.0)
             total = total + value / len(self.guides)
         return total / float(np.log(max(2, classes)))

@@ -51,7 +51,7 @@ def test_it_needs_no_target_leaves_ids_out_and_tells_why() -> None:
     found = resolved()
     assert (found.kind, found.target, found.metric) == ("generated_rows", "", "two_sample")
     assert found.features == ("plan", "age", "spend") and found.left_out[0][0] == "key"
-    assert (found.method, found.folds, found.ensemble) == ("holdout", 3, True)
+    assert (found.method, found.folds, found.ensemble) == ("cv", 3, True)
     assert "pixel_cnn" not in found.families and "sequential_trees" in found.families
     assert Resolved.from_json(json.loads(json.dumps(found.to_json()))) == found
 
@@ -77,7 +77,8 @@ def test_what_makes_no_sense_is_refused_with_its_place(parts: dict[str, Any], po
 
 def test_test_rows_are_in_no_fold_and_the_same_input_gives_the_same_problem() -> None:
     task = discover()["generation"]
-    a, b = (task.prepare(table(), resolved(task={"target": "plan"})) for _ in range(2))
+    one = {"method": "holdout", "folds": 3}
+    a, b = (task.prepare(table(), resolved(task={"target": "plan"}, validation=one)) for _ in range(2))
     ((train, valid),) = a.folds.pairs
     assert len(a.folds.test) == 24 and not set(a.folds.test) & (set(train) | set(valid)) and not set(train) & set(valid)
     assert (b.folds.pairs[0][0] == train).all() and (b.folds.test == a.folds.test).all()

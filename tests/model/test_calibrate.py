@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from assay.metrics import METRICS, log_loss
-from assay.model.calibrate import fit_exponents, fit_factors, fit_temperature, fit_threshold
+from assay.model.calibrate import (
+    fit_exponents,
+    fit_factors,
+    fit_temperature,
+    fit_threshold,
+    likely_temperature,
+)
 from assay.model.compose import combine, decide
 
 
@@ -101,3 +107,22 @@ def test_no_factors_where_they_say_nothing() -> None:
     y, p = sample(3000, 1.0, shift=3.0)
     assert fit_factors(y, p, METRICS["log_loss"]) is None
     assert fit_factors(y[:100], p[:100], METRICS["f1_macro"]) is None
+
+
+def doubtful(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Always right, but as doubtful as smoothed targets make a net."""
+    y = np.arange(n) % 3
+    p = np.full((n, 3), 0.1)
+    p[np.arange(n), y] = 0.8
+    return y, p
+
+
+def test_a_net_that_doubts_what_it_knows_is_sharpened_the_more_rows_say_so() -> None:
+    few, many = likely_temperature(*doubtful(9)), likely_temperature(*doubtful(900))
+    assert 0.4 <= many < 0.5 < few < 0.95
+
+
+def test_a_fair_net_is_left_nearly_as_it_is_and_a_boastful_one_tamed() -> None:
+    assert likely_temperature(*sample(2000, 1.0)) == pytest.approx(1.0, abs=0.08)
+    assert likely_temperature(*sample(2000, 2.0)) == pytest.approx(2.0, abs=0.25)
+    assert likely_temperature(np.zeros(0, np.int64), np.zeros((0, 3))) == 1.0

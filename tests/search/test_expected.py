@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
-from assay.families import discover, space_of
+from assay.families import Shape, discover, space_of
 from assay.search.expected import expected_seconds
 from assay.search.strategies._merit import affordable, closeness, shares
 from assay.search.trial import Facts, History, Proposal, Trial, TrialStatus
-from assay.space import Value
+from assay.space import Value, build
 
 FACTS = Facts("binary", 2000, 20, 5, 2, seconds_left=60.0)
 LIGHTGBM: Mapping[str, Value] = space_of(discover()["lightgbm"]).defaults()
@@ -60,3 +61,43 @@ def test_close_and_cheap_families_get_most_of_the_search() -> None:
     assert found["lightgbm"] > found["catboost"] > 0
     late = History(0, trials, Facts("binary", 2000, 20, 5, 2, seconds_left=4.0))
     assert "catboost" not in shares(late, ["knn", "lightgbm", "catboost"])
+
+
+PICTURES = Facts("multiclass", 4000, 1, 1, 10, side=28, seconds_left=50.0)
+SEEN_ONCE: Mapping[str, Value] = space_of(discover()["pretrained_backbone"]).defaults()
+
+
+def test_small_pictures_are_expected_to_be_quicker() -> None:
+    config = space_of(discover()["hog_kernel"]).defaults()
+    small, large = (expected_seconds([], replace(PICTURES, side=side))("hog_kernel", config) for side in (28, 128))
+    assert small < 0.7 * large
+
+
+def test_features_that_are_kept_are_paid_once_whatever_the_folds() -> None:
+    facts = replace(PICTURES, n_folds=4)
+    fresh = expected_seconds([], facts)
+    first = fresh("pretrained_backbone", SEEN_ONCE)
+    told = done(0, "pretrained_backbone", SEEN_ONCE, first)  # as long as it was expected to take
+    then = expected_seconds([told], facts)
+    other_head = {**SEEN_ONCE, "l2": 1e-2}
+    cost = discover()["pretrained_backbone"].cost(build(type_of("pretrained_backbone"), SEEN_ONCE), shape_of(facts))
+    assert cost.kept is not None
+    assert then("pretrained_backbone", other_head) == pytest.approx(first - cost.kept[1], rel=0.01)
+    other_size = {**SEEN_ONCE, "size": 160}
+    large = replace(facts, side=128)
+    assert expected_seconds([told], large)("pretrained_backbone", other_size) > first
+
+
+def test_a_hold_out_of_pictures_counts_most_of_them() -> None:
+    one, half = expected_seconds([], PICTURES), expected_seconds([], replace(PICTURES, n_rows=2000))
+    config = space_of(discover()["hog_linear"]).defaults()
+    assert one("hog_linear", config) > 1.7 * half("hog_linear", config)
+
+
+def type_of(family: str) -> type:
+    return discover()[family].Config
+
+
+def shape_of(facts: Facts) -> Shape:
+    rows = facts.n_rows * (facts.n_folds - 1) // facts.n_folds
+    return Shape(rows, facts.n_features, facts.n_classes, facts.side)

@@ -15,7 +15,7 @@ from assay.data.images.read import read_images
 from assay.data.profile import profile
 from assay.data.table import Table
 from assay.errors import SpecError
-from assay.spec import JobSpec, Resolved, resolve
+from assay.spec import JobSpec, Resolved, learnt_rows, picture_side, resolve
 from assay.tasks import discover
 from assay.tasks.image_classification import image_size
 from assay.testing.toy_image import toy_files
@@ -118,3 +118,10 @@ def test_from_an_archive_to_answers_for_files_lists_and_zips(tmp_path: Path) -> 
     answers, warnings = model.answer([files[0], b"\x89PNG cut off"])
     assert sum(answers[0]["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
     assert [(w.row, w.code) for w in warnings] == [(1, "unreadable_image")]
+
+
+def test_pictures_of_a_test_part_do_not_decide_how_the_others_are_validated(tmp_path: Path) -> None:
+    found = resolved(table_of(tmp_path, {"train": 40, "test": 200}), limits={"time_seconds": 10})
+    assert found.method == "cv"  # 10 seconds for 40 pictures; for 240 one part would have to do
+    assert learnt_rows(found.n_rows, found.options) == 40
+    assert picture_side(found.options) == 16

@@ -12,9 +12,10 @@ from PIL import Image
 
 from assay.data.images.outlines import decode_runs
 from assay.errors import DataError
+from assay.metrics.detection import overlaps
 from assay.model.graph import Port, Scope, encode
 from assay.vision.answers import boxes_answers, mask_answers
-from assay.vision.decode import Decoder, unlike
+from assay.vision.decode import LEAST_SCORE, MOST, OVERLAP, Decoder, unlike
 from assay.vision.truth import drawn_mask, picture_size, read_things, things_of
 
 
@@ -96,3 +97,19 @@ def test_things_are_in_shares_of_the_longer_side_and_outlines_fill_the_square() 
     assert found.ignored.tolist() == [False, True]
     mask = drawn_mask(read, ("nothing", "a"), (100, 40), 50)
     assert (mask[:10, :25] == 1).all() and (mask[12:20, :40] == 0).all() and (mask[20:] == 255).all()
+
+
+def test_boxes_are_suppressed_as_by_comparing_all_with_all() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.random((300, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(0.02, 0.4, (300, 2))], 1)
+    scores = np.sort(rng.random(300))[::-1]
+    dense = np.concatenate([boxes, scores[:, None]], 1).reshape(1, -1)
+    iou, left, kept = overlaps(boxes, boxes), np.ones(300, bool), []
+    for i in range(300):
+        if left[i] and len(kept) < MOST:
+            kept.append(i)
+            left &= iou[i] <= OVERLAP
+    (found,) = Decoder(1, 64).found(dense)
+    np.testing.assert_allclose(found.boxes, boxes[[i for i in kept if scores[i] > LEAST_SCORE]].astype(np.float32))
+    assert 10 < len(found.boxes) < 250

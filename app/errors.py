@@ -185,6 +185,8 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # the router's own word for bytes that are no text, where JSON is expected
+        return problem(request.scope, "validation_error", "the body is not JSON in UTF-8")
     code = _BY_STATUS.get(error.status_code, "validation_error" if error.status_code < 500 else "internal")
     headers = dict(error.headers or {})
     if error.status_code == 405:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 T = TypeVar("T")
 
@@ -16,6 +17,18 @@ Column = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern
 TagName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_CONTROL)]
 TagValue = Annotated[str, StringConstraints(max_length=500, pattern=NO_CONTROL)] | bool | int | float | None
 Tags = Annotated[dict[TagName, TagValue], Field(max_length=50, description="Your own labels, up to 50.")]
+
+
+def written_out(value: Any) -> Any:
+    """Pydantic would take a number for seconds since 1970, too."""
+    if isinstance(value, str) and not re.match(r"\d{4}-\d\d-\d\d[Tt ]", value):
+        raise ValueError("write the time like 2026-01-31T12:00:00Z")
+    if value is not None and not isinstance(value, (str, datetime)):
+        raise ValueError("write the time as text, like 2026-01-31T12:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(written_out)]  # of a request
 Time = Annotated[datetime, Field(description="RFC 3339, UTC.", examples=["2026-01-31T12:00:00.000000Z"])]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from pydantic import AwareDatetime, BeforeValidator, Field, StringConstraints
 
-from app.schemas import NO_CONTROL, Answer, Body, Name, Time
+from app.schemas import NO_CONTROL, Answer, Body, Name, Time, written_out
 
 Scope = Literal["read", "write", "admin"]
 Owner = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9._@-]+$")]
@@ -15,7 +15,9 @@ Owner = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"
 class ApiKeyPost(Body):
     name: Name = Field(examples=["laptop"])
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=3)] = ["read", "write"]
-    expires_at: AwareDatetime | None = Field(None, description="RFC 3339; null means never.")
+    expires_at: Annotated[AwareDatetime, BeforeValidator(written_out)] | None = Field(
+        None, description="RFC 3339; null means never."
+    )
     owner: Owner | None = Field(None, description="Whose resources the key opens; yours by default.")
 
 

@@ -17,7 +17,7 @@ from app.deps import Caller, Live
 from app.describe import answers as described
 from app.errors import ApiError, Fault
 from app.route import Route
-from app.schemas import Answer, Time
+from app.schemas import Answer, Moment, Time
 
 router = APIRouter(route_class=Route, tags=["accounts"])
 
@@ -54,7 +54,7 @@ class Usage(Answer):
 def usage(
     services: Live,
     caller: Caller,
-    since: Annotated[datetime | None, Query(description="Only what was made at or after this time.")] = None,
+    since: Annotated[Moment | None, Query(description="Only what was made at or after this time.")] = None,
 ) -> Response:
     """Totals over the caller's own datasets, models, jobs and batch predictions."""
     if since is not None and since.tzinfo is None:

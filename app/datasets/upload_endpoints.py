@@ -84,7 +84,7 @@ def get_upload(services: Live, caller: Caller, upload_id: UploadId) -> Response:
         400: {**problems("validation_error")[422], "description": "the sender went away; what arrived is kept"},
         408: {**problems("validation_error")[422], "description": "the body came too slowly; what arrived is kept"},
     },
-    openapi_extra=body({"application/octet-stream": {"schema": BINARY}}),
+    openapi_extra=body({"application/octet-stream": {"schema": BINARY}}, required=False),  # nothing adds nothing
 )
 async def patch_upload(
     request: Request,

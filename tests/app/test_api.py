@@ -71,6 +71,8 @@ def read(tmp_path: Path, dataset: str) -> None:
         ("GET", "/v1/jobs?limit=0", 422, "validation_error"),
         ("GET", "/v1/jobs?limitt=5", 422, "validation_error"),
         ("GET", "/v1/models/nobody@home", 404, "not_found"),
+        ("GET", "/v1/usage?since=0.5", 422, "validation_error"),
+        ("GET", "/v1/usage?since=1767225600", 422, "validation_error"),
     ],
 )
 def test_every_error_is_a_problem_with_a_code(api: TestClient, method: str, path: str, status: int, code: str) -> None:
@@ -81,6 +83,12 @@ def test_every_error_is_a_problem_with_a_code(api: TestClient, method: str, path
     assert {"type", "title", "status", "detail", "instance", "code", "request_id", "errors"} <= set(problem)
     assert problem["code"] == code and code in CODES
     assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs/job_0", "/v1/datasets/ds_0", "/v1/webhooks/whk_0"])
+def test_bytes_that_are_no_text_are_as_invalid_as_any_other_body(api: TestClient, path: str) -> None:
+    answer = api.patch(path, content=b"\xff{", headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
 
 
 def test_a_dataset_keeps_the_bytes_it_was_sent(api: TestClient) -> None:

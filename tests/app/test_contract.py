@@ -293,6 +293,7 @@ FIELDS = {
     "/v1/datasets": ["upload_id", "name", "format", "url"],
     "/v1/predictions": ["model", "dataset_id"],
     "/v1/api_keys": ["name", "scopes", "expires_at", "owner"],
+    "/v1/webhooks": ["url", "events", "description", "enabled"],
     "/v1/models/{model_id}/predict": ["rows", "columns", "data"],
     "/v1/models/{model_id}/generate": ["n", "seed", "condition"],
 }

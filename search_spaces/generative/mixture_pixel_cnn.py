@@ -24,9 +24,9 @@ HELD = 256
 MOST_DIRECTIONS = 64
 UP, SIDE = 3, 3  # values above and beside that are seen of what is written
 AROUND = 2  # and of what the mixture shows, on every side
-SHARE = 0.72  # of the time there is, for training
+SHARE = 0.55  # of the time there is, for training; drawing value by value takes its own
 WORTH = 150  # batches after which samples are better than the mixture's
-CALMEST, CALM_SAMPLES = 0.6, 32
+CALMEST, CALM_SAMPLES = 0.6, 16
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 

@@ -23,7 +23,7 @@ from benchmarks.generation import picture_table
 
 HERE = Path(__file__).parent
 PLANS = {"free": "#4c78a8", "basic": "#f58518", "team": "#54a24b"}
-FAMILIES = ("gaussian_mixture_images", "image_vae", "pixel_cnn", "dcgan", "wgan_gp")
+FAMILIES = ("gaussian_mixture_images", "mixture_pixel_cnn", "pixel_cnn", "image_vae", "dcgan", "wgan_gp")
 
 
 def shop(n: int = 1500) -> Table:

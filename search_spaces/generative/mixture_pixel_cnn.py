@@ -24,9 +24,10 @@ HELD = 256
 MOST_DIRECTIONS = 64
 UP, SIDE = 3, 3  # values above and beside that are seen of what is written
 AROUND = 2  # and of what the mixture shows, on every side
-SHARE = 0.72  # of the time there is, for training
+SHARE = 0.55  # of the time there is, for training; drawing value by value takes its own
 WORTH = 150  # batches after which samples are better than the mixture's
-CALMEST, CALM_SAMPLES = 0.6, 32
+CALMEST, CALM_SAMPLES = 0.6, 16
+CALM_SHARE = 0.2  # of the time that must be left to look for the factor
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 
@@ -151,6 +152,7 @@ class MixturePixelCnn:
         from assay.training.optim import Rule
         from search_spaces.generative._image_mixture import fit_mixture
 
+        whole = ctx.seconds_left() if ctx.seconds_left() < float("inf") else 0.0
         mixture = fit_mixture(config.components, config.kept, config.ridge, data, ctx, MOST_DIRECTIONS)
         torch.manual_seed(ctx.seed)
         torch.set_num_threads(ctx.threads)
@@ -206,7 +208,9 @@ class MixturePixelCnn:
         p = data.size**2 * data.channels
         uniform = 1 + p * (2 if curved or not levels.exact else 1)
         found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
-        return replace(found, calm=_calm(found, data)) if curved else found
+        if not curved or ctx.seconds_left() < CALM_SHARE * whole:
+            return found
+        return replace(found, calm=_calm(found, data))
 
 
 def _calm(found: WrittenMixture, data: Pictures) -> float:

@@ -36,7 +36,7 @@ def test_rows_are_learned_drawn_on_condition_and_delivered(tmp_path: Path) -> No
         )  # fmt: skip
         ended = service.wait(job["id"], 90)
         assert ended["status"] == "succeeded", ended["error"]
-        assert ended["best"]["metric"] == "two_sample" and 0 < ended["best"]["value"] <= 1
+        assert ended["best"]["metric"] == "fidelity" and 0 < ended["best"]["value"] <= 1
         model = service.client.call("GET", f"/v1/models/{ended['best']['model_id']}")
         assert model["metrics"]["memorised"] < 0.05 and model["metrics"]["tstr"] > 0.8
         path = f"/v1/models/{model['id']}/generate"

@@ -101,3 +101,15 @@ def type_of(family: str) -> type:
 def shape_of(facts: Facts) -> Shape:
     rows = facts.n_rows * (facts.n_folds - 1) // facts.n_folds
     return Shape(rows, facts.n_features, facts.n_classes, facts.side)
+
+
+def test_a_family_that_keeps_time_is_not_too_dear_because_it_took_all_there_was() -> None:
+    names = ("pretrained_fcos", "detr")
+    spaces = {n: space_of(discover()[n]) for n in names}
+    facts = Facts("detection", 80, 1, 1, 1, side=256, seconds_left=150.0)
+    trials = (
+        done(0, "pretrained_fcos", spaces["pretrained_fcos"].defaults(), 228.0, 0.57),
+        done(1, "detr", spaces["detr"].defaults(), 46.0, 0.27),
+    )
+    facts = replace(facts, expected=expected_seconds(trials, facts))
+    assert shares(History(0, trials, facts), spaces)["pretrained_fcos"] > 0.5

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from assay.families import discover
 from assay.search.strategies._economy import typical_seconds
 from assay.search.trial import History, Proposal
 from assay.space import Space
@@ -62,18 +63,22 @@ def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> d
 
     Families of which no trial would end in the time left get none, unless that is all of them: then the quickest one.
     families: with their spaces, what a family without a trial would take is known by its default configuration, and one
-    that would take more than `MOST` gets none either.
+    that would take more than `MOST` gets none either; nor does it matter how long trials took of a family that
+    `keeps_time`, which takes what there is and ends in time with less.
     """
     names = list(families)
     facts = history.facts
     seconds = {f: typical_seconds(history.of_family(f)) for f in names}
-    first: dict[str, float] = {}
+    first: dict[str, float | None] = {}  # of families that were not tried
     if isinstance(families, Mapping) and facts.expected is not None and facts.seconds_left is not None:
-        untried = [f for f in names if seconds[f] is None]
-        first = {f: facts.expected(f, families[f].complete(families[f].defaults())) for f in untried}
+        for f in names:
+            if seconds[f] is None or getattr(discover().get(f), "keeps_time", False):
+                told = facts.expected(f, families[f].complete(families[f].defaults()))
+                (first if seconds[f] is None else seconds)[f] = told
     known = [s for s in seconds.values() if s is not None]
     typical = float(np.median(known)) if known else 1.0
-    cost = {f: max(0.05, first.get(f, typical) if s is None else s) for f, s in seconds.items()}
+    known_seconds = {**seconds, **first}
+    cost = {f: max(0.05, typical if s is None else s) for f, s in known_seconds.items()}
     able = names
     if facts.seconds_left is not None:
         left = facts.seconds_left

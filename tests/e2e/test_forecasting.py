@@ -91,3 +91,24 @@ def test_the_bundle_alone_forecasts_like_the_service(
     assert [r["time"] for r in found] == [p["time"] for p in served]
     assert [float(r["prediction"]) for r in found] == pytest.approx([p["value"] for p in served], rel=1e-5)
     assert [float(r["quantile_0.9"]) for r in found] == pytest.approx([p["quantiles"]["0.9"] for p in served], rel=1e-5)
+
+
+def test_weeks_and_what_is_known_of_the_future_are_read_alike_in_training_and_in_serving(service: Service) -> None:
+    rng = np.random.default_rng(1)
+    price = rng.normal(size=66).round(3)
+    sold = (50 + np.cumsum(rng.normal(size=66)) - 10 * price).round(3)
+    weeks = [f"{2023 + w // 52}-W{w % 52 + 1:02d}" for w in range(66)]
+    path = service.folder / "weeks.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("week", "sold", "price"), *zip(weeks[:60], sold[:60], price[:60], strict=True)])
+    task = {"type": "forecasting", "target": "sold", "time_column": "week", "horizon": 6, "known_covariates": ["price"]}
+    asked = service.submit(
+        service.client.upload(path)["id"], task, 60, search={"families": ["ets"]}, limits={"trials": 1}
+    )
+    job = service.wait(asked["id"], 90)
+    assert job["status"] == "succeeded", job["error"]
+    path_of = f"/v1/models/{job['best']['model_id']}/predict"
+    ahead = [{"week": w, "price": float(p)} for w, p in zip(weeks[60:], price[60:], strict=True)]
+    found = service.client.call("POST", path_of, {"rows": ahead})["predictions"]
+    assert found[0]["time"] == "2024-02-26"  # the Monday of 2024-W09
+    assert np.corrcoef([p["value"] for p in found], price[60:])[0, 1] < -0.9

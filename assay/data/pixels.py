@@ -48,6 +48,8 @@ def open_picture(data: bytes, side: int | None = None) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(str(error)) from None
+    except (Image.UnidentifiedImageError, KeyError):  # the latter for a format whose reader was not needed so far
+        raise Unreadable("no picture of a known format") from None
     except Exception as error:  # Pillow's decoders raise whatever they meet in damaged files
         raise Unreadable(str(error)[:200] or type(error).__name__) from None
     if not image.width or not image.height:

@@ -95,7 +95,8 @@ def _documents(members: Members, names: Iterable[str]) -> dict[str, Mapping[str,
         if not name.lower().endswith(".json"):
             continue
         data = members.read(name, MAX_NOTE_BYTES)
-        looks = b'"images"' in data and b'"annotations"' in data
+        # a file that is cut off may lack the annotations, and must not pass for one about something else
+        looks = b'"images"' in data and (b'"annotations"' in data or b'"file_name"' in data)
         try:
             document = json.loads(data.decode("utf-8-sig")) if looks else None
         except (ValueError, RecursionError) as error:

@@ -103,6 +103,7 @@ def test_what_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
     told = said(loaded)
     assert told["unreadable_image"].startswith("3 file(s)")
     assert all(n in told["unreadable_image"] for n in ("a/cut.png", "b/text.jpg", "b/empty.png"))
+    assert "'b/text.jpg' (no picture of a known format)" in told["unreadable_image"]
     assert "'b/notes.md'" in told["ignored_file"] and "DS_Store" not in told["ignored_file"]
 
 
@@ -278,6 +279,9 @@ def _text(runs: list[int]) -> str:
 def test_broken_coco_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'a.json' looks like COCO annotations"):
         of(tmp_path, {"1.png": picture(1), "a.json": coco()[:-20]})
+    early = coco()
+    with pytest.raises(DataError, match=r"'a.json' looks like COCO annotations"):
+        of(tmp_path, {"1.png": picture(1), "a.json": early[: early.index(b'"file_name"') + 20]})
 
 
 def voc(boxes: str, size: str = "<size><width>12</width><height>8</height></size>") -> bytes:

@@ -154,13 +154,13 @@ class RowCoder:
         numbers: str,
         uniform: str,
         raw: bool,
-        again: Callable[[str], tuple[str, str]] | None = None,
+        again: Callable[[str], tuple[str, str, bool]] | None = None,
     ) -> dict[str, str]:
         """The columns as graph values: float32 [N, 1] or string [N] by column name.
 
         codes: int64 [N] each; numbers: float32 [N, q], scores (or, when raw, the values themselves); uniform: float32
-        [N, `n_uniform`], for words that share a code.  again: from the cells of the other columns to a new code and score
-        of the target.
+        [N, `n_uniform`], for words that share a code.  again: from the cells of the other columns to a new code and number
+        of the target, which is a score or, if so told, what the column holds.
         """
         values = _emit_values(scope, self.columns, self.score_of, numbers, raw) if self.score_of else ""
         found: dict[str, str] = {}
@@ -177,8 +177,11 @@ class RowCoder:
                 cells.append(scope.add("Unsqueeze", as_number, scope.const([1])))
             else:
                 cells.append(found[c.name])
-        code, score = again(cells[0] if len(cells) == 1 else scope.add("Concat", *cells, axis=1))
-        value = _emit_values(scope, self.columns, [self.target], score, False) if score else ""
+        code, number, own = again(cells[0] if len(cells) == 1 else scope.add("Concat", *cells, axis=1))
+        if own:
+            value = _emit_within(scope, self.columns[self.target], number)
+        else:
+            value = _emit_values(scope, self.columns, [self.target], number, False) if number else ""
         found[self.columns[self.target].name] = self._emit(scope, self.target, code, value, uniform)
         return found
 
@@ -427,9 +430,20 @@ def _emit_values(scope: Scope, columns: Sequence[ColumnCode], at: Sequence[int],
         high = scope.add("Gather", flat, scope.add("Add", index, scope.const(np.int64(1))))
         share = scope.add("Sub", t, whole)
         value = scope.add("Add", low, scope.add("Mul", share, scope.add("Sub", high, low)))
-    grid = scope.const(np.array([columns[i].step or 1.0 for i in at], np.float32)[None])
+    return _emit_rounded(scope, [columns[i].step for i in at], value)
+
+
+def _emit_within(scope: Scope, c: ColumnCode, value: str) -> str:
+    """float32 [N, 1]: values of any size as values between the smallest and the largest of the column, rounded."""
+    seen = np.concatenate([c.atoms, [] if c.knots is None else c.knots])
+    low, high = (scope.const(np.float32(v)) for v in (seen.min(), seen.max()))
+    return _emit_rounded(scope, [c.step], scope.add("Clip", value, low, high))
+
+
+def _emit_rounded(scope: Scope, steps: Sequence[float], value: str) -> str:
+    grid = scope.const(np.array([step or 1.0 for step in steps], np.float32)[None])
     rounded = scope.add("Mul", scope.add("Round", scope.add("Div", value, grid)), grid)
-    exact = scope.const(np.array([[columns[i].step > 0 for i in at]]))
+    exact = scope.const(np.array([[step > 0 for step in steps]]))
     return scope.add("Where", exact, rounded, value)
 
 

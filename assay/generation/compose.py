@@ -63,7 +63,7 @@ def compose_rows(coder: RowCoder, generator: Any, retelling: Retelling | None = 
     own = generator.uniform + coder.n_uniform
     more = retelling.uniform if retelling else 0
 
-    def again(cells: str) -> tuple[str, str]:
+    def again(cells: str) -> tuple[str, str, bool]:
         assert retelling is not None
         return retelling.emit(scope, cells, cut(scope, "uniform", own, more))
 

@@ -107,6 +107,15 @@ class Tell:
         total = np.sum([b.predict(x) for b in self.boosters], axis=0) if self.boosters else np.zeros(len(x))
         return np.asarray(total + self.line.at(x) if self.line else total)
 
+    def numbers(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """What a number is drawn as for each of the uniform numbers u (m,), (n, m)."""
+        said = self.said(x)
+        assert self.table is not None and self.place is not None
+        rows = self.table[self.place[self.grown.apply(_beside(x, said))]]
+        at = np.clip(np.searchsorted(SHARES, u, side="right") - 1, 0, len(STEPS) - 1)
+        inside = (u - SHARES[at]) / STEPS[at]
+        return np.asarray(said[:, None] + rows[:, at] + inside * (rows[:, at + 1] - rows[:, at]))
+
     def density(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Probability of the codes, or density of the numbers, (n,)."""
         if self.size:

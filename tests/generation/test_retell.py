@@ -18,6 +18,24 @@ from search_spaces.generative import gaussian_copula
 N = 500
 
 
+class Loose:
+    """Draws numbers independently of each other, and states the same."""
+
+    uniform = 0
+
+    def __init__(self, numbers: int = 2, states: int = 0) -> None:
+        self.noise, self.states = numbers, states
+
+    def bits(self, data: object) -> float:
+        return math.nan
+
+    def emit(self, inputs: Inputs) -> DrawnParts:
+        s = inputs.scope
+        first = s.add("Slice", inputs.noise, s.const([0]), s.const([1]), s.const([1]))
+        code = s.add("Cast", s.add("Squeeze", s.add("Less", first, s.const(np.float32(0))), s.const([1])), to=7)
+        return DrawnParts((code,) * self.states, inputs.noise)
+
+
 def table() -> Table:
     """A class that two numbers settle only together, as no correlation tells."""
     rng = np.random.default_rng(0)
@@ -51,18 +69,62 @@ def test_a_number_is_told_anew_from_a_generator_that_ignores_the_rest() -> None:
     rows = Table(columns, dict.fromkeys(columns, ColumnType.NUMBER))
     coder = fit_rows(rows, "y")
 
-    class Loose:
-        noise, uniform = 2, 0
-
-        def bits(self, data: object) -> float:
-            return math.nan
-
-        def emit(self, inputs: Inputs) -> DrawnParts:
-            return DrawnParts((), inputs.noise)
-
     composed = compose_rows(coder, Loose(), fit_retelling(coder, rows))
     made = draw(session(composed.encoded()), composed.spec, 400, 0, {})
     assert np.corrcoef(made["a"], made["y"])[0, 1] > 0.95
+
+
+def earnings(n: int = N) -> Table:
+    """A straight line in its own unit, a long tail above it, in hundredths; a fifth of the rows has round numbers."""
+    rng = np.random.default_rng(2)
+    a = rng.uniform(0, 10, n)
+    y = np.round(5 + a + rng.lognormal(0.0, 1.2, n) - np.exp(0.72), 2)
+    y = np.where(rng.random(n) < 0.3, np.maximum(4.0, 4 * np.round(y / 4)), np.maximum(y, 1.0))
+    columns = {"a": a, "y": y}
+    return Table(columns, dict.fromkeys(columns, ColumnType.NUMBER))
+
+
+def test_what_a_long_tailed_number_is_on_the_mean_is_right_in_its_own_unit_and_common_values_stay_common() -> None:
+    rows = earnings()
+    coder = fit_rows(rows, "y")
+    assert len(coder.columns[0].atoms) and coder.columns[0].knots is not None
+    retelling = fit_retelling(coder, rows)
+    assert retelling is not None and retelling.own is not None
+    composed = compose_rows(coder, Loose(len(coder.score_of), len(coder.code_of)), retelling)
+    made = draw(session(composed.encoded()), composed.spec, 4000, 0, {})
+    real_a, real_y, a, y = rows.numbers("a"), rows.numbers("y"), made["a"].ravel(), made["y"].ravel()
+    for low, high in ((0, 3.3), (3.3, 6.7), (6.7, 10)):
+        real = real_y[(real_a >= low) & (real_a < high)]
+        drawn = y[(a >= low) & (a < high)]
+        assert abs(drawn.mean() - real.mean()) < 2.5 * real.std() / math.sqrt(len(real))
+    common = coder.columns[0].atoms
+    shares = [float(np.isin(np.round(v, 2), np.round(common, 2)).mean()) for v in (real_y, y)]
+    assert abs(shares[0] - shares[1]) < 0.08
+    assert real_y.min() - 1e-4 <= y.min() and y.max() <= real_y.max() + 1e-4
+
+
+def test_a_number_with_no_common_values_stays_in_its_range_on_its_grid() -> None:
+    rng = np.random.default_rng(3)
+    a = rng.normal(size=N)
+    real = np.asarray(np.round(np.exp(a + 0.5 * rng.normal(size=N)), 1))
+    rows = Table({"a": a, "y": real}, dict.fromkeys(("a", "y"), ColumnType.NUMBER))
+    coder = fit_rows(rows, "y")
+    retelling = fit_retelling(coder, rows)
+    assert retelling is not None and retelling.own is not None
+    composed = compose_rows(coder, Loose(len(coder.score_of), len(coder.code_of)), retelling)
+    y = draw(session(composed.encoded()), composed.spec, 2000, 0, {})["y"].ravel()
+    assert y.min() >= real.min() - 1e-6 and y.max() <= real.max() + 1e-4
+    np.testing.assert_allclose(y, np.round(y, 1), atol=1e-5)
+
+
+def test_a_number_that_is_mostly_one_value_or_missing_is_told_by_its_state_first() -> None:
+    rng = np.random.default_rng(4)
+    a = rng.normal(size=N)
+    for y in (np.where(a > 0, np.exp(a), 0.0), np.where(rng.random(N) < 0.1, np.nan, a)):
+        columns = {"a": a, "y": y}
+        rows = Table(columns, dict.fromkeys(columns, ColumnType.NUMBER))
+        found = fit_retelling(fit_rows(rows, "y"), rows)
+        assert found is not None and found.own is None and found.code is not None and found.score is not None
 
 
 def test_without_a_target_or_other_columns_there_is_nothing_to_tell() -> None:

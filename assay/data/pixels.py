@@ -33,7 +33,7 @@ def open_picture(data: bytes, side: int | None = None) -> Image.Image:
 
     side: a JPEG much larger than this may be decoded at half, a quarter or an eighth of its size, which is quicker.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -48,7 +48,7 @@ def open_picture(data: bytes, side: int | None = None) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise TooLarge(str(error)) from None
-    except (Image.UnidentifiedImageError, KeyError):  # the latter for a format whose reader was not needed so far
+    except (UnidentifiedImageError, KeyError):  # the latter for a format whose reader was not needed so far
         raise Unreadable("no picture of a known format") from None
     except Exception as error:  # Pillow's decoders raise whatever they meet in damaged files
         raise Unreadable(str(error)[:200] or type(error).__name__) from None

@@ -35,7 +35,17 @@ def varints(values: np.ndarray) -> bytes:
 
 def delimited(field: int, payload: bytes) -> bytes:
     """A field that holds bytes, text, a message or packed numbers."""
-    return varints(np.array([field << 3 | _DELIMITED])) + varints(np.array([len(payload)])) + payload
+    return _varint(field << 3 | _DELIMITED) + _varint(len(payload)) + payload
+
+
+def _varint(value: int) -> bytes:
+    """One number; a graph may have ten thousand nodes with a dozen fields each, too many for array calls."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
 
 
 def packed_floats(field: int, values: np.ndarray) -> bytes:

@@ -60,7 +60,7 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
 
     @cache
     def correction(family: str) -> float:
-        if getattr(families().get(family), "keeps_time", False):
+        if keeps_time(family):
             return 1.0
         seen, overall, _ = learned()
         pairs = seen.get(family, [])[-LAST:]
@@ -68,6 +68,11 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
         return float(np.clip(_ratio(pairs) ** weight * overall ** (1 - weight), FASTEST, SLOWEST))
 
     return lambda family, config: estimate(family, config, learned()[2]) * correction(family)
+
+
+def keeps_time(family: str) -> bool:
+    """Whether trials of the family take what time there is, and end in it with less."""
+    return bool(getattr(families().get(family), "keeps_time", False))
 
 
 def _training_rows(facts: Facts) -> int:

@@ -100,6 +100,7 @@ class Facts:
     trials_left: int | None = None
     slots: int = 1  # trials that run side by side
     perfect: float | None = None  # the score that nothing exceeds, where there is one
+    keep_time: frozenset[str] = frozenset()  # families that take what time there is and end in it with less
     # (family, configuration) -> expected wall-clock seconds of a whole trial; None where no clock may matter
     expected: Callable[[str, Mapping[str, Value]], float] | None = field(default=None, compare=False)
 

@@ -16,7 +16,8 @@ from search_spaces.series._seqheads import FeaturePredictor
 from search_spaces.tabular._answers import constant_answer
 from search_spaces.tabular._trees import forest_bytes, forest_seconds, grow, impurity, max_leaves
 
-GRAIN = 2.0**-9  # features lie on its multiples plus a half of it: no rounding decides at a tree's threshold
+# features lie on its multiples: no rounding decides at a tree's threshold, and that of nothing (the slope of a constant) is nothing
+GRAIN = 2.0**-9
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Intervals:
                 deviation = np.sqrt((centred**2).mean(2))
                 parts += [mean, deviation, piece @ _ramp(end - start), piece.min(2), piece.max(2)]
         found = np.concatenate(parts, axis=1)
-        return np.asarray((np.floor(found / GRAIN) + 0.5) * GRAIN, np.float32)
+        return np.asarray(np.round(found / GRAIN) * GRAIN, np.float32)
 
     def add(self, scope: Scope, x: str) -> str:
         """`of` as nodes, in float64 as there."""
@@ -71,9 +72,9 @@ class Intervals:
                 ramp = scope.add("MatMul", piece, scope.const(_ramp(end - start), np.float64))
                 parts += [scope.add("Squeeze", mean, axis), scope.add("Sqrt", square), ramp]
                 parts += [scope.add(op, piece, axis, keepdims=0) for op in ("ReduceMin", "ReduceMax")]
-        grain, half = (scope.const(np.array(v), np.float64) for v in (GRAIN, 0.5))
-        cells = scope.add("Floor", scope.add("Div", scope.add("Concat", *parts, axis=1), grain))
-        return scope.add("Cast", scope.add("Mul", scope.add("Add", cells, half), grain), to=1)
+        grain = scope.const(np.array(GRAIN), np.float64)
+        cells = scope.add("Round", scope.add("Div", scope.add("Concat", *parts, axis=1), grain))  # to even, as NumPy's
+        return scope.add("Cast", scope.add("Mul", cells, grain), to=1)
 
 
 class IntervalStats:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from assay.families import discover
 from assay.search.strategies._economy import typical_seconds
 from assay.search.trial import History, Proposal
 from assay.space import Space
@@ -72,7 +71,7 @@ def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> d
     first: dict[str, float | None] = {}  # of families that were not tried
     if isinstance(families, Mapping) and facts.expected is not None and facts.seconds_left is not None:
         for f in names:
-            if seconds[f] is None or getattr(discover().get(f), "keeps_time", False):
+            if seconds[f] is None or f in facts.keep_time:
                 told = facts.expected(f, families[f].complete(families[f].defaults()))
                 (first if seconds[f] is None else seconds)[f] = told
     known = [s for s in seconds.values() if s is not None]

@@ -7,10 +7,11 @@ import pytest
 
 from assay.data.series import GRID, REACH
 from assay.families import Split, Target
-from assay.model.graph import Port, encode
+from assay.model.graph import Port, Scope, encode
 from assay.testing.toy_series import series_split
 from search_spaces.series._seqheads import RidgePredictor, fit_ridge
 from search_spaces.series._seqkernels import Kernels, dilations, fit_kernels
+from search_spaces.series.interval_stats import draw_intervals
 from search_spaces.series.minirocket import family
 from search_spaces.tabular._answers import Classes
 
@@ -92,3 +93,15 @@ def test_the_ridge_answers_alike_in_the_graph_where_large_terms_cancel() -> None
     model = encode(named, [Port("x", "float32", [None, 3000])], [Port("y", "float32", [None, 2])])
     found = onnxruntime.InferenceSession(model).run(None, {"x": far})[0]
     np.testing.assert_allclose(np.log(found), np.log(fitted.predict(far)), atol=2e-6)
+
+
+def test_intervals_of_a_constant_have_no_slope_in_the_graph_either() -> None:
+    import onnxruntime
+
+    spans = draw_intervals(251, 24, 0)
+    x = np.stack([np.full((1, 251), v, np.float32) for v in (1.0, -1.0, 0.1, 1 / 3)])
+    scope = Scope()
+    graph = scope.graph(spans.add(scope, "x"))
+    model = encode(graph, [Port("x", "float32", [None, 1, 251])], [Port(graph.output, "float32", [None, 240])])
+    found = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+    assert np.array_equal(found, spans.of(x))

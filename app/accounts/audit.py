@@ -11,6 +11,7 @@ from starlette.responses import Response
 from app import answers
 from app.answers import time
 from app.db.engine import transaction
+from app.db.paging import newest_first
 from app.db.tables import AuditRow, table
 from app.deps import Caller, Live
 from app.describe import answers as described
@@ -46,10 +47,8 @@ class AuditEvent(Answer):
 def list_audit_events(services: Live, caller: Caller, limit: Limit = 20, after: After = None) -> Response:
     """Newest first; kept for a year."""
     query = select(_A).where(_A.c.owner == caller.owner)
-    if after is not None:
-        query = query.where(_A.c.id < after)
     with transaction(services.engine, read_only=True) as connection:
-        found = list(connection.execute(query.order_by(_A.c.id.desc()).limit(limit + 1)))
+        found = newest_first(connection, query, _A.c.id, after, limit)
     return answers.json(page(found, limit, _to_json, lambda r: r.id))
 
 

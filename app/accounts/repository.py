@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from app.db.paging import newest_first
 from app.db.tables import ApiKeyRow, table
 
 _K = table(ApiKeyRow)
@@ -27,9 +28,7 @@ def get(connection: Connection, owner: str, id: str) -> Row[Any] | None:
 def page(connection: Connection, owner: str, after: str | None, limit: int) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
     query = select(_K).where(_K.c.owner == owner, _K.c.revoked_at.is_(None))
-    if after is not None:
-        query = query.where(_K.c.id < after)
-    return list(connection.execute(query.order_by(_K.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, query, _K.c.id, after, limit)
 
 
 def revoke(connection: Connection, id: str, now: datetime) -> None:

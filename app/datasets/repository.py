@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from app.db.paging import newest_first
 from app.db.tables import DatasetRow, JobRow, PredictionRow, UploadRow, table
 from app.store_sql import jobs
 from assay.search.lifecycle import ENDED
@@ -46,11 +47,9 @@ def page(
 ) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
     query = select(*SHOWN).where(_D.c.owner == owner)
-    if after is not None:
-        query = query.where(_D.c.id < after)
     if status:
         query = query.where(_D.c.status.in_(status))
-    return list(connection.execute(query.order_by(_D.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, query, _D.c.id, after, limit)
 
 
 def add(connection: Connection, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, or_, select
 
+from app.db.paging import newest_first
 from app.db.tables import EventRow, JobRow, ModelRow, TrialRow, table
 from assay.search.lifecycle import ENDED
 
@@ -37,13 +38,11 @@ def page(
 ) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
     query = select(*SHOWN).where(_J.c.owner == owner)
-    if after is not None:
-        query = query.where(_J.c.id < after)
     if status:
         query = query.where(_J.c.status.in_(status))
     if dataset is not None:
         query = query.where(_J.c.dataset_id == dataset)
-    return list(connection.execute(query.order_by(_J.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, query, _J.c.id, after, limit)
 
 
 def queue_position(connection: Connection, row: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, update
 
+from app.db.paging import newest_first
 from app.db.tables import BlobRow, JobRow, ModelRow, table
 from app.store_sql.change import lock
 
@@ -30,13 +31,11 @@ def page(
 ) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
     query = select(_M).where(_M.c.owner == owner)
-    if after is not None:
-        query = query.where(_M.c.id < after)
     if job is not None:
         query = query.where(_M.c.job_id == job)
     if name is not None:
         query = query.where(_M.c.name == name)
-    return list(connection.execute(query.order_by(_M.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, query, _M.c.id, after, limit)
 
 
 def change(connection: Connection, id: str, values: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
+from app.db.paging import newest_first
 from app.db.tables import PredictionRow, table
 
 _P = table(PredictionRow)
@@ -18,10 +19,7 @@ def get(connection: Connection, owner: str, id: str) -> Row[Any] | None:
 
 def page(connection: Connection, owner: str, after: str | None, limit: int) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
-    query = select(_P).where(_P.c.owner == owner)
-    if after is not None:
-        query = query.where(_P.c.id < after)
-    return list(connection.execute(query.order_by(_P.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, select(_P).where(_P.c.owner == owner), _P.c.id, after, limit)
 
 
 def add(connection: Connection, values: Mapping[str, Any]) -> None:

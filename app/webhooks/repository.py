@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from app.db.paging import newest_first
 from app.store_sql.hooks import deliveries as _D
 from app.store_sql.hooks import webhooks as _W
 
@@ -36,10 +37,7 @@ def get(connection: Connection, owner: str, id: str) -> Row[Any] | None:
 
 def page(connection: Connection, owner: str, after: str | None, limit: int) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
-    query = select(_W).where(_W.c.owner == owner)
-    if after is not None:
-        query = query.where(_W.c.id < after)
-    return list(connection.execute(query.order_by(_W.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, select(_W).where(_W.c.owner == owner), _W.c.id, after, limit)
 
 
 def change(connection: Connection, owner: str, id: str, values: Mapping[str, Any]) -> None:
@@ -61,10 +59,7 @@ def get_delivery(connection: Connection, webhook: str, id: str) -> Row[Any] | No
 
 def page_of_deliveries(connection: Connection, webhook: str, after: str | None, limit: int) -> list[Row[Any]]:
     """Newest first; one more than the limit."""
-    query = select(_D).where(_D.c.webhook_id == webhook)
-    if after is not None:
-        query = query.where(_D.c.id < after)
-    return list(connection.execute(query.order_by(_D.c.id.desc()).limit(limit + 1)))
+    return newest_first(connection, select(_D).where(_D.c.webhook_id == webhook), _D.c.id, after, limit)
 
 
 def send_again(connection: Connection, id: str, now: datetime) -> None:

@@ -57,16 +57,6 @@ def typical_seconds(trials: Iterable[Trial]) -> float | None:
     return float(np.median([t.seconds for t in whole[-5:] if t.seconds is not None])) if whole else None
 
 
-def affordable(history: History, families: Iterable[str]) -> list[str]:
-    """Families of which a trial probably ends in the time left; the quickest one alone if none does."""
-    names = list(families)
-    left = history.facts.seconds_left
-    if left is None:
-        return names
-    seconds = {f: typical_seconds(history.of_family(f)) or 0.0 for f in names}
-    return [f for f in names if seconds[f] <= left] or [min(names, key=lambda f: (seconds[f], names.index(f)))]
-
-
 def _standing(
     family: str,
     trials: tuple[Trial, ...],

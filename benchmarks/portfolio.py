@@ -190,9 +190,9 @@ def _order(entries: Sequence[Entry], work: Path, seconds: float, out: Path) -> N
     text = _report(entries, learned, lines, gains, seconds)
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{datetime.date.today().isoformat()}-portfolio.md").write_text(text, encoding="utf-8")
-    rows = [{"family": e.family, "config": dict(e.config), "source": e.source} for e in (entries[i] for i in learned)]
+    rows = [entries[i].to_json() for i in learned]
     others_kept = [e for e in table() if not {"classification", "regression"} & discover()[e.family].tasks]
-    rows += [{"family": e.family, "config": dict(e.config), "source": e.source} for e in others_kept]
+    rows += [e.to_json() for e in others_kept]
     body = ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows)
     (work / "portfolio.json").write_text(f"[\n{body}\n]\n", encoding="utf-8")
     print(text)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from assay.errors import TrialStopped
-from assay.families import TrialContext
+from assay.families import Shape, TrialContext
 from assay.model.graph import Graph, Scope
 from assay.model.trees import Forest, add_forest
 from search_spaces.tabular._answers import Classes
 
 REPORT_EVERY = 10  # rounds
-PREPARING = 0.5  # seconds a fold that deriving columns takes, and that selecting them takes
+PREPARING = 0.5  # seconds a fold that deriving columns takes, and that selecting among a few dozen takes
+SELECTED = 0.3  # of the columns that are left by selecting among many; a few dozen mostly stay
+MANY = 100  # columns
 NOTABLE = 1e-3  # relative gain that renews patience: a curve that creeps on below it costs more than it brings
 
 
@@ -26,6 +28,18 @@ def patience(n_rows: int, learning_rate: float) -> int:
     """
     quick = min(2.0, max(0.5, 0.05 / learning_rate))
     return int(max(20, 150 * quick * min(1.0, 10_000 / max(1, n_rows))))
+
+
+def preparing(shape: Shape, derived: bool, select: bool) -> tuple[float, float]:
+    """What making and choosing columns is expected to cost: (seconds a fold, columns that are left)."""
+    columns = float(shape.n_features)
+    seconds = PREPARING * derived
+    if select:
+        # 60 small trees of 0.7 of the columns in 63 bins, see `assay.data.quick`
+        rows = min(shape.n_rows, 4000)
+        seconds += PREPARING + 60 * 0.7 * columns * (1.2e-8 * rows + 1.5e-5)
+        columns = columns if columns < MANY else max(float(MANY), SELECTED * columns)
+    return seconds, columns
 
 
 @dataclass

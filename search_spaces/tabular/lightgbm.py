@@ -15,7 +15,7 @@ from assay.model.trees import Forest
 from assay.quantile.levels import QuantileTarget
 from assay.space import Choice, Float, Int
 from search_spaces.tabular._answers import Classes, constant_answer
-from search_spaces.tabular._boosting import PREPARING, BoostedPredictor, ClassWeights, Course, patience
+from search_spaces.tabular._boosting import BoostedPredictor, ClassWeights, Course, patience, preparing
 from search_spaces.tabular._quantiles import each_quantile
 
 
@@ -74,13 +74,13 @@ class LightGBM:
         needed = 25.0 / config.learning_rate / outputs**0.4  # with a tree for each of many classes fewer rounds do
         rounds = min(config.n_estimators, needed + patience(shape.n_rows, config.learning_rate))
         leaves = min(config.num_leaves, max(2.0, shape.n_rows / (2 * config.min_child_samples)))
-        columns = shape.n_features * config.feature_fraction
+        made, columns = preparing(shape, config.derived, config.select)
+        columns *= config.feature_fraction
         bins = min(config.max_bin, shape.n_rows / 3)
         # measured on one core, 500 to 20,000 rows x 20 columns: filling histograms, then searching them leaf by leaf
         per_tree = 3e-9 * shape.n_rows * columns * np.log2(leaves + 1) + leaves * (1e-5 + 1.6e-8 * bins * columns)
         trees = rounds * outputs
-        seconds = 0.02 + trees * (1e-4 + per_tree)
-        seconds += PREPARING * (config.derived + config.select)
+        seconds = 0.02 + made + trees * (1e-4 + per_tree)
         return Cost(float(seconds), int(7 * shape.n_rows * shape.n_features + trees * leaves * 100 + 2e7))
 
     def fit(self, config: LightGBMConfig, data: Split, ctx: TrialContext) -> Predictor:

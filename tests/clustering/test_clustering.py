@@ -110,8 +110,8 @@ def test_many_columns_of_one_kind_are_comparable_though_some_hardly_vary() -> No
 def test_every_start_of_the_portfolio_fits_a_family() -> None:
     families = for_task("clustering")
     spaces = {name: Space.of(family.Config) for name, family in families.items()}
-    assert len(starts(spaces, 100)) == sum(entry.family in spaces for entry in portfolio())
-    assert {p.family for p in starts(spaces, 100)} == set(families)
+    assert len(starts(spaces, 100, 2)) == sum(entry.family in spaces for entry in portfolio())
+    assert {p.family for p in starts(spaces, 100, 2)} == set(families)
 
 
 def test_mixed_tables_have_a_space_and_only_like_numbers_keep_their_scale() -> None:

@@ -20,7 +20,7 @@ from assay.search.strategies import _folds, _local
 from assay.search.strategies._asking import ask
 from assay.search.strategies._merit import affordable, closeness, shares
 from assay.search.strategies._portfolio import starts
-from assay.search.trial import History, Proposal, Report, Trial, Verdict
+from assay.search.trial import Facts, History, Proposal, Report, Trial, Verdict
 from assay.space import Space
 
 UNLISTED = "default of a family beside the portfolio"
@@ -36,7 +36,7 @@ class Auto:
     def propose(
         self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, n: int
     ) -> list[Proposal]:
-        listed = _listed(spaces, history.facts.n_rows)
+        listed = _listed(spaces, history.facts)
 
         def draw(seen: History, left: Mapping[str, Space], attempt: int) -> Proposal | None:
             if attempt == 0 and (seen.next_number % SEARCH_EVERY or len(seen.completed) < len(left)):
@@ -55,9 +55,9 @@ class Auto:
         return Verdict.STOP if _folds.hopeless(history, trial, report) else Verdict.CONTINUE
 
 
-def _listed(spaces: Mapping[str, Space], n_rows: int) -> list[Proposal]:
+def _listed(spaces: Mapping[str, Space], facts: Facts) -> list[Proposal]:
     """The portfolio, with the defaults of families that it does not know."""
-    listed = starts(spaces, n_rows)
+    listed = starts(spaces, facts.n_rows, facts.n_features)
     known = {p.family for p in listed}
     note = UNLISTED if listed else "default"  # where it knows none there is nothing to wait for
     others = [Proposal(f, s.complete(s.defaults()), note) for f, s in spaces.items() if f not in known]

@@ -21,7 +21,7 @@ class Portfolio:
     def propose(
         self, history: History, spaces: Mapping[str, Space], rng: np.random.Generator, n: int
     ) -> list[Proposal]:
-        listed = starts(spaces, history.facts.n_rows)
+        listed = starts(spaces, history.facts.n_rows, history.facts.n_features)
 
         def draw(seen: History, left: Mapping[str, Space], attempt: int) -> Proposal | None:
             tried = seen.keys(spaces)

@@ -63,9 +63,24 @@ def test_entries_for_other_sizes_of_data_are_left_out() -> None:
         Entry("f", {"x": 0.2}, "all"),
         Entry("f", {"x": 0.3}, "many", (5000, None)),
     ]
-    assert [s.config["x"] for s in starts(SPACES, 100, entries)] == [0.1, 0.2]
-    assert [s.config["x"] for s in starts(SPACES, 5000, entries)] == [0.1, 0.2, 0.3]
-    assert [s.config["x"] for s in starts(SPACES, 20_000, entries)] == [0.2, 0.3]
+    assert [s.config["x"] for s in starts(SPACES, 100, 5, entries)] == [0.1, 0.2]
+    assert [s.config["x"] for s in starts(SPACES, 5000, 5, entries)] == [0.1, 0.2, 0.3]
+    assert [s.config["x"] for s in starts(SPACES, 20_000, 5, entries)] == [0.2, 0.3]
+    wide = [Entry("f", {"x": 0.4}, "wide", columns=(200, None)), Entry("f", {"x": 0.5}, "narrow", columns=(None, 199))]
+    assert [s.config["x"] for s in starts(SPACES, 100, 200, wide)] == [0.4]
+    assert [s.config["x"] for s in starts(SPACES, 100, 199, wide)] == [0.5]
+
+
+def test_an_entry_says_of_itself_what_the_table_says() -> None:
+    entry = Entry("f", {"x": 0.1}, "few and wide", (None, 5000), (200, None))
+    assert entry.to_json() == {
+        "family": "f",
+        "config": {"x": 0.1},
+        "source": "few and wide",
+        "rows": [None, 5000],
+        "columns": [200, None],
+    }
+    assert Entry("f", {}, "all").to_json().keys() == {"family", "config", "source"}
 
 
 def test_no_family_is_begun_whose_default_will_not_end() -> None:

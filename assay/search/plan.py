@@ -16,6 +16,7 @@ from assay.space import Space
 
 COUNTED_SECONDS = 10.0  # of the time limit for each trial of the trial limit, from which the clock is not looked at
 LIKELY = 4  # best trials: about as many are in an ensemble
+MOST_LAST = 2.5  # seconds kept for what every last build does, whatever its size; short jobs keep less
 PACKED_BYTES = 2.5e7  # of checkpoints that are composed, replayed and packed in a second
 
 
@@ -162,7 +163,7 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
 def reserve_seconds(job: JobSnapshot) -> float:
     """Seconds of the limit kept for the final ensemble and its packaging.
 
-    Three percent and a second and a half, and what the final build will take: more than the early ones, which have fewer
+    Three percent and one to two and a half seconds, and what the final build will take: more than the early ones, which have fewer
     members, and what composing, replaying and packing the best trials takes by their size.  Never more than a third of
     the limit.
     """
@@ -174,7 +175,8 @@ def reserve_seconds(job: JobSnapshot) -> float:
         :LIKELY
     ]
     packed = sum(t.size_bytes or 0 for t in best) / PACKED_BYTES
-    return min(limit / 3, 0.03 * limit + 1.5 + max(1.5 * built, packed))
+    last = min(MOST_LAST, 1.2 + 0.02 * limit)
+    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed))
 
 
 def search_seconds_left(job: JobSnapshot) -> float:

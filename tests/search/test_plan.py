@@ -263,8 +263,8 @@ def test_without_any_result_a_job_fails_and_says_why() -> None:
 
 
 def test_the_reserve_grows_with_what_a_build_took_and_stays_below_a_third() -> None:
-    assert reserve_seconds(BASE) == pytest.approx(4.5)
-    assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=2.0),))) == pytest.approx(7.5)
+    assert reserve_seconds(BASE) == pytest.approx(5.5)
+    assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=2.0),))) == pytest.approx(8.5)
     assert reserve_seconds(replace(BASE, builds=(replace(EARLY, seconds=500.0),))) == pytest.approx(100 / 3)
     assert reserve_seconds(replace(BASE, limits=Limits(time_seconds=None, trials=1))) == 0.0
 
@@ -272,8 +272,8 @@ def test_the_reserve_grows_with_what_a_build_took_and_stays_below_a_third() -> N
 def test_the_reserve_grows_with_the_size_of_the_best_trials() -> None:
     light = trials("c", "c", "c", "c", "c")
     heavy = tuple(replace(t, size_bytes=50_000_000) for t in light)
-    assert reserve_seconds(replace(BASE, trials=light)) == pytest.approx(4.5)
-    assert reserve_seconds(replace(BASE, trials=heavy)) == pytest.approx(12.5)  # of the best four
+    assert reserve_seconds(replace(BASE, trials=light)) == pytest.approx(5.5)
+    assert reserve_seconds(replace(BASE, trials=heavy)) == pytest.approx(13.5)  # of the best four
 
 
 def test_the_limit_on_trials_leaves_room_for_those_that_failed_to_start() -> None:

@@ -6,7 +6,8 @@ best trial is not far behind the best of all: an ensemble gains from different f
 For the same reason, before variants of what was tried are searched, the cheapest entry of a family that was not tried is, if
 it ends in time at all; and a family that the portfolio does not know waits, unless it is cheap, until nothing of it is left.
 Every fourth trial, and all after the portfolio, are searched: the family by how close and how cheap it is, the
-configuration by a local move around the family's best (CFO, see `_local`) or by a Parzen estimator (TPE), in turns.
+configuration by a local move around the family's best (CFO, see `_local`) or, once enough of it was seen, by a Parzen
+estimator (TPE), in turns.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ def _searched(seen: History, left: Mapping[str, Space], rng: np.random.Generator
         return Proposal(family, space.complete(space.defaults()), UNLISTED)
     if position.best is None:
         return Proposal(family, space.sample(rng), "random: nothing of the family completed yet")
-    if rng.random() < 0.5:
+    # TPE draws blindly until it has seen enough of a family, and blind draws of what the portfolio has begun seldom pay
+    if sum(t.ended for t in seen.of_family(family)) < _tpe.STARTUP or rng.random() < 0.5:
         config = _local.move(space, space.complete(position.best.config), position.step, rng, attempt)
         return Proposal(family, config, f"near trial {position.best.number}")
     return Proposal(family, _tpe.suggest_config(seen, family, space, attempt), "TPE")

@@ -160,12 +160,16 @@ class Resumable(Predictor, Protocol):
         ...
 
 
+NETS_SHORTEST = 0.4  # of the epochs of nets for tables: with fewer, schedules that end in time have hardly begun
+
+
 @runtime_checkable
 class Family(Protocol):
     """One kind of model with its search space.
 
     What not every family can do is told by class attributes that are true: `quantiles` (a regression that answers a
-    `assay.quantile.levels.QuantileTarget`, one column a quantile) and `monotone` (it obeys `Split.monotone`).
+    `assay.quantile.levels.QuantileTarget`, one column a quantile) and `monotone` (it obeys `Split.monotone`); `keeps_time`: a trial
+    takes what time there is; `shortest`: the share of its expected time with which a trial still pays, its schedules shortened.
     """
 
     name: ClassVar[str]

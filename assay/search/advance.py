@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from assay.families import discover as families
-from assay.search.expected import expected_seconds, keeps_time
+from assay.search.expected import expected_seconds, keeps_time, shortest_share
 from assay.search.plan import BuildModel, FinishJob, JobSnapshot, StartTrials, plan, search_seconds_left
 from assay.search.store import Ahead, Decided, Outcome, Started, Store, ended, with_work
 from assay.search.strategies import discover as strategies
@@ -173,7 +173,10 @@ def history(snapshot: JobSnapshot) -> History:
     )
     if facts.seconds_left is not None:  # without a clock a search must not depend on how fast the machine is
         keep_time = frozenset(f for f in snapshot.spaces if keeps_time(f))
-        facts = replace(facts, expected=expected_seconds(snapshot.trials, facts), keep_time=keep_time)
+        shortest = {f: share for f in snapshot.spaces if (share := shortest_share(f)) < 1.0}
+        facts = replace(
+            facts, expected=expected_seconds(snapshot.trials, facts), keep_time=keep_time, shortest=shortest
+        )
     return History(snapshot.seed, snapshot.trials, facts)
 
 

@@ -75,6 +75,11 @@ def keeps_time(family: str) -> bool:
     return bool(getattr(families().get(family), "keeps_time", False))
 
 
+def shortest_share(family: str) -> float:
+    """The share of its expected time with which a trial of the family still pays, its schedules shortened; 1 for most."""
+    return float(getattr(families().get(family), "shortest", 1.0))
+
+
 def _training_rows(facts: Facts) -> int:
     """Of one fold.  A hold-out counts as half of the rows, which the estimates for other data were measured with; pictures
     lose a test part and a part of the rest."""

@@ -101,6 +101,8 @@ class Facts:
     slots: int = 1  # trials that run side by side
     perfect: float | None = None  # the score that nothing exceeds, where there is one
     keep_time: frozenset[str] = frozenset()  # families that take what time there is and end in it with less
+    # of families whose schedules shrink to the time there is: the share of the expected time with which a trial still pays
+    shortest: Mapping[str, float] = field(default_factory=dict)
     # (family, configuration) -> expected wall-clock seconds of a whole trial; None where no clock may matter
     expected: Callable[[str, Mapping[str, Value]], float] | None = field(default=None, compare=False)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from assay.data.prepare import Recipe
-from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.families import NETS_SHORTEST, Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int, When
 from search_spaces.tabular._fields import Groups, train_fields
 
@@ -51,6 +51,7 @@ class Family:
     name: ClassVar[str] = "ft_transformer"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    shortest: ClassVar[float] = NETS_SHORTEST
     by_default: ClassVar[bool] = False  # dear on a core, and what it adds to the others is not measured yet
     Config: ClassVar[type] = FtTransformerConfig
     fits_whole: ClassVar[bool] = True

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from assay.data.prepare import Recipe
-from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.families import NETS_SHORTEST, Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int, When
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Mlp:
     name: ClassVar[str] = "mlp"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    shortest: ClassVar[float] = NETS_SHORTEST
     Config: ClassVar[type] = MlpConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from assay.data.prepare import Recipe
-from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.families import NETS_SHORTEST, Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int, When
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class RealMlp:
     name: ClassVar[str] = "realmlp"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    shortest: ClassVar[float] = NETS_SHORTEST
     Config: ClassVar[type] = RealMlpConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (

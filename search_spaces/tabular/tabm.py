@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 
 from assay.data.prepare import Recipe
-from assay.families import Cost, Predictor, Shape, Split, TrialContext
+from assay.families import NETS_SHORTEST, Cost, Predictor, Shape, Split, TrialContext
 from assay.space import Choice, Float, Int
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Tabm:
     name: ClassVar[str] = "tabm"
     tasks: ClassVar[frozenset[str]] = frozenset({"classification", "regression"})
     lane: ClassVar[str] = "cpu"
+    shortest: ClassVar[float] = NETS_SHORTEST
     Config: ClassVar[type] = TabmConfig
     fits_whole: ClassVar[bool] = True
     reference: ClassVar[str] = (

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from assay.search.strategies._economy import typical_seconds
-from assay.search.trial import History, Proposal
+from assay.search.trial import Facts, History, Proposal
 from assay.space import Space
 
 MOST = 0.4  # share of the time left that one trial may take,
@@ -52,9 +52,16 @@ def affordable(history: History, proposal: Proposal, most: float | None = None) 
     facts = history.facts
     if facts.seconds_left is None or facts.expected is None:
         return True
+    near = closeness(history).get(proposal.family, 0.0)
     if most is None:
-        most = MOST + (MOST_OF_BEST - MOST) * closeness(history).get(proposal.family, 0.0)
-    return facts.expected(proposal.family, proposal.config) <= most * facts.seconds_left
+        most = MOST + (MOST_OF_BEST - MOST) * near
+    needed = facts.expected(proposal.family, proposal.config) * _least_share(facts, proposal.family, near)
+    return needed <= most * facts.seconds_left
+
+
+def _least_share(facts: Facts, family: str, near: float) -> float:
+    """Of the expected time of a trial, the share that must be there: less than all for a contender that can train shorter."""
+    return 1.0 - (1.0 - facts.shortest.get(family, 1.0)) * near
 
 
 def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> dict[str, float]:
@@ -63,7 +70,7 @@ def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> d
     Families of which no trial would end in the time left get none, unless that is all of them: then the quickest one.
     families: with their spaces, what a family without a trial would take is known by its default configuration, and one
     that would take more than `MOST` gets none either; nor does it matter how long trials took of a family that
-    `keeps_time`, which takes what there is and ends in time with less.
+    `keeps_time`, which takes what there is and ends in time with less.  A contender that can train shorter needs less.
     """
     names = list(families)
     facts = history.facts
@@ -78,13 +85,14 @@ def shares(history: History, families: Mapping[str, Space] | Iterable[str]) -> d
     typical = float(np.median(known)) if known else 1.0
     known_seconds = {**seconds, **first}
     cost = {f: max(0.05, typical if s is None else s) for f, s in known_seconds.items()}
+    near = closeness(history)
     able = names
     if facts.seconds_left is not None:
         left = facts.seconds_left
-        able = [f for f in names if cost[f] <= (MOST if f in first else 0.9) * left] or [
-            min(names, key=lambda f: (cost[f], names.index(f)))
+        needed = {f: cost[f] * _least_share(facts, f, near.get(f, 0.0)) for f in names}
+        able = [f for f in names if needed[f] <= (MOST if f in first else 0.9) * left] or [
+            min(names, key=lambda f: (needed[f], names.index(f)))
         ]
-    near = closeness(history)
     failed = {f for f in able if f not in near and any(t.ended for t in history.of_family(f))}
     weights = np.array([0.0 if f in failed else near.get(f, 0.5) / np.sqrt(cost[f]) for f in able])
     if weights.sum() <= 0:

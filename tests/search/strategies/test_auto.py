@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,18 @@ def test_the_best_family_may_take_most_of_the_time_left(seconds: float, family: 
     seen = past(trial(0, "best", -100.0), trial(1, "far", -150.0), expected=lambda name, config: seconds)
     assert MOST * 40.0 < 30.0 <= MOST_OF_BEST * 40.0 < 39.0
     assert affordable(seen, Proposal(family, {"x": 0.1})) is fits
+
+
+def test_a_contender_that_can_train_shorter_needs_less_of_the_time_left() -> None:
+    def expected(family: str, config: Mapping[str, Value]) -> float:
+        return 60.0
+
+    scored = past(trial(0, "best", -100.0), trial(1, "far", -150.0), expected=expected)
+    assert scored.facts.seconds_left == 40.0
+    bends = replace(scored, facts=replace(scored.facts, shortest={"best": 0.4, "far": 0.4}))
+    assert not affordable(scored, Proposal("best", {"x": 0.1}))
+    assert affordable(bends, Proposal("best", {"x": 0.1}))  # 24 of 32 seconds
+    assert not affordable(bends, Proposal("far", {"x": 0.1}))  # it may not even have 16
 
 
 def test_entries_for_other_sizes_of_data_are_left_out() -> None:

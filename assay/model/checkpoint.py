@@ -15,6 +15,7 @@ from assay.errors import DataError
 from assay.model.graph import Graph, flatten, unflatten
 
 FORMAT = "assay.checkpoint.1"
+BYTES_PER_NODE = 10_000  # 0.4 ms a node against 25 MB a second, measured on 3,100 nodes of MiniRocket
 _GRAPH = "graph/"
 _ARRAY = "array/"
 
@@ -25,7 +26,7 @@ class Checkpoint:
 
     path: Path
     info: Mapping[str, Any]
-    structure: Mapping[str, Any]
+    written: str  # the graph without its numbers: long to read where it has thousands of nodes, so only when asked for
     names: tuple[str, ...]
 
     def array(self, name: str) -> np.ndarray:
@@ -39,7 +40,7 @@ class Checkpoint:
     @cached_property
     def graph(self) -> Graph:
         keys = [k for k in _keys(self.path) if k.startswith(_GRAPH)]
-        return unflatten(self.structure, self._read(keys), _GRAPH)
+        return unflatten(json.loads(self.written), self._read(keys), _GRAPH)
 
     def _read(self, keys: list[str]) -> dict[str, np.ndarray]:
         from safetensors import safe_open
@@ -50,6 +51,12 @@ class Checkpoint:
             if missing:
                 raise KeyError(f"{self.path.name} has no {missing[0]!r}; it has {sorted(known)[:8]}")
             return {k: file.get_tensor(k) for k in keys}
+
+
+def packing_bytes(path: Path, graph: Graph) -> int:
+    """What composing, replaying and packing a checkpoint costs besides running its graph: its bytes, and those that would
+    cost as much as its nodes do, most of it in the runtime that loads them."""
+    return path.stat().st_size + BYTES_PER_NODE * len(graph.nodes)
 
 
 def save(path: Path | str, graph: Graph, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
@@ -81,7 +88,7 @@ def load(path: Path | str) -> Checkpoint:
     if metadata.get("format") != FORMAT:
         raise DataError(f"{path.name} is not a checkpoint of this version ({FORMAT})", file=path.name)
     names = tuple(sorted(k.removeprefix(_ARRAY) for k in keys if k.startswith(_ARRAY)))
-    return Checkpoint(path, json.loads(metadata["info"]), json.loads(metadata["graph"]), names)
+    return Checkpoint(path, json.loads(metadata["info"]), metadata["graph"], names)
 
 
 def _keys(path: Path) -> list[str]:

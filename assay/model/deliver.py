@@ -85,8 +85,9 @@ class Loaded:
     @property
     def work(self) -> float:
         """What composing, replaying and packing it costs, in bytes that would cost the same."""
-        replayed = float(self.checkpoint.info.get("ms_per_row", 0.0)) / 1000 * len(self.checkpoint.array("gate"))
-        return self.size + replayed * BYTES_PER_SECOND
+        info = self.checkpoint.info
+        replayed = float(info.get("ms_per_row", 0.0)) / 1000 * len(self.checkpoint.array("gate"))
+        return self.size + checkpoint.BYTES_PER_NODE * int(info.get("nodes", 0)) + replayed * BYTES_PER_SECOND
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class Trial:
     note: str = ""
     error: str | None = None  # error code of a failed trial
     why: str | None = field(default=None, compare=False)  # what a failed trial said, in words
-    size_bytes: int | None = field(default=None, compare=False)  # of its checkpoint
+    size_bytes: int | None = field(default=None, compare=False)  # of its checkpoint, as much as packing it costs
 
     @property
     def ended(self) -> bool:

@@ -65,7 +65,10 @@ class Matrices:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a finished trial found.  Scores are higher-is-better; metrics are public values on validation rows."""
+    """What a finished trial found.  Scores are higher-is-better; metrics are public values on validation rows.
+
+    size_bytes: of its checkpoint, as much as packing it costs (`assay.model.checkpoint.packing_bytes`).
+    """
 
     score: float
     score_std: float
@@ -340,7 +343,9 @@ def _finish(
     arrays["gate"] = np.average(gates, axis=0, weights=[m.weight for m in models])
     graph = member_graph(models)
     ms_per_row = float(np.mean([f.ms_per_row for f in fitted])) * len(models)
-    about = {**request.info, "family": request.family.name, "ms_per_row": ms_per_row}
+    about = {
+        **request.info, "family": request.family.name, "ms_per_row": ms_per_row, "nodes": len(graph.nodes),
+    }  # fmt: skip
     checkpoint.save(request.path, graph, arrays, about)
     weight = None if problem.weight is None else problem.weight[covered]
     scores = [f.score for f in fitted]
@@ -351,5 +356,5 @@ def _finish(
         metrics=all_values(problem.resolved.kind, problem.y[covered], oof[covered], weight),
         seconds=time.monotonic() - started,
         predict_ms_per_row=ms_per_row,
-        size_bytes=request.path.stat().st_size,
+        size_bytes=checkpoint.packing_bytes(request.path, graph),
     )

@@ -86,15 +86,21 @@ class Kernels:
             ends = [scope.const(np.array([v], np.int64)) for v in (0, 1, self.n_steps - 1, self.n_steps, 2)]
             late = scope.add("Slice", x, ends[1], ends[3], ends[4])
             sources.append(scope.add("Sub", late, scope.add("Slice", x, ends[0], ends[2], ends[4])))
-        return scope.add("Concat", *(p for b in self.banks for p in self._add_bank(scope, b, sources)), axis=1)
+        parts: list[str] = []
+        shares: list[np.ndarray] = []
+        for bank in self.banks:
+            self._add_bank(scope, bank, sources, parts, shares)
+        return scope.add("Mul", scope.add("Concat", *parts, axis=1), scope.const(np.concatenate(shares)))
 
-    def _add_bank(self, scope: Scope, bank: Bank, sources: list[str]) -> list[str]:
+    def _add_bank(
+        self, scope: Scope, bank: Bank, sources: list[str], parts: list[str], shares: list[np.ndarray]
+    ) -> None:
+        """Append sums over the steps, [N, m] each, and what makes means of them, (m,)."""
         m, q = bank.thresholds.shape
         pad = 4 * bank.dilation if bank.padded else 0
         n_out = self.n_steps - bank.source + 2 * pad - 8 * bank.dilation
         at_once = max(1, min(m, NODE_CELLS // n_out))
-        last, share = scope.const(np.array([2], np.int64)), scope.const(np.float32(1.0 / n_out))
-        parts = []
+        last = scope.const(np.array([2], np.int64))
         for start in range(0, m, at_once):
             weight, thresholds = bank.weight[start : start + at_once], bank.thresholds[start : start + at_once]
             z = scope.add(
@@ -111,9 +117,8 @@ class Kernels:
                     found.append(scope.add("Relu", scope.add("Sub", flat, border)))
                 for value in found:
                     total = scope.add("Reshape", value, apart) if together else value
-                    total = scope.add("ReduceSum", total, last, keepdims=0)
-                    parts.append(scope.add("Mul", total, share))
-        return parts
+                    parts.append(scope.add("ReduceSum", total, last, keepdims=0))
+                    shares.append(np.full(len(weight), 1.0 / n_out, np.float32))
 
 
 def answered(bank: Bank, x: np.ndarray) -> torch.Tensor:

@@ -47,3 +47,13 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path: Path) -> None:
     save_file({"a": np.zeros(2)}, tmp_path / "x")
     with pytest.raises(DataError, match="not a checkpoint of this version"):
         checkpoint.load(tmp_path / "x")
+
+
+def test_many_nodes_cost_as_much_to_pack_as_many_bytes(tmp_path: Path) -> None:
+    table, signal = people(60)
+    folds = {n: member_graph(classifiers(table, terciles(signal), Recipe("standard", True), folds=n)) for n in (1, 3)}
+    found = {}
+    for n, graph in folds.items():
+        checkpoint.save(tmp_path / str(n), graph, {}, {})
+        found[n] = checkpoint.packing_bytes(tmp_path / str(n), graph) - (tmp_path / str(n)).stat().st_size
+    assert found[1] == checkpoint.BYTES_PER_NODE * len(folds[1].nodes) and found[3] > found[1]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.forecasting.blend import Blend
 from assay.forecasting.known import Effects
 from assay.model.compose import attention
 from assay.model.graph import Graph, Port, Scope, dedupe, encode
@@ -17,7 +18,7 @@ ATTENTION = "attention_steps"  # float32 [N, width], sums to 1: only of models w
 
 def forecast_graph(
     members: Sequence[Graph],
-    weights: Sequence[float],
+    blend: Blend,
     offsets: np.ndarray,
     season: int,
     width: int,
@@ -38,11 +39,7 @@ def forecast_graph(
         values = scope.add("Sub", WINDOW, scope.add("Slice", every, scope.const([0]), end, scope.const([1])))
         lift = scope.add("Slice", every, end, scope.const([width + len(offsets)]), scope.const([1]))
     x = scope.add("Concat", code, values, axis=1)
-    parts = []
-    for graph, weight in zip(members, weights, strict=True):
-        point = scope.include(graph.renamed({"x": x}))
-        parts.append(scope.add("Mul", point, scope.const(np.float32(weight))))
-    point = parts[0] if len(parts) == 1 else scope.add("Sum", *parts)
+    point = blend.emit(scope, [scope.include(graph.renamed({"x": x})) for graph in members])
     if effects is not None:
         point = scope.add("Add", point, lift)
     if nonnegative:

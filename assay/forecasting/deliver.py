@@ -16,6 +16,7 @@ import numpy as np
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
 from assay.families import discover as families
+from assay.forecasting.blend import Blend
 from assay.forecasting.compose import ATTENTION, KNOWN, QUANTILES, SERIES, VALUE, WINDOW, encoded, forecast_graph
 from assay.forecasting.evaluate import all_metrics, backtest, clipped
 from assay.forecasting.panel import Series, beside_window, window
@@ -31,11 +32,15 @@ from assay.model.manifest import Manifest, Member
 
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
 NEAR = 2.0  # families whose error is at most so much more of the best one's share the even part of the weights
-EVEN = 60  # values of backtests at which the even part is one half: few say little of which family is best
+EVEN = 300  # values of backtests at which the even part is one half: few say little of which family is best
+MIDDLE = 0.5  # of the even part, as the median of families that are good on any series
 POWER = 2  # of the errors that the even part is shared by: half the error has four times the weight
 TRUST = 0.15  # share in the even part of a family that does not say its own; one that is good on any series has 1
+FAR = 4.0  # families whose error is at most so much more of the best one's count in the median
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
+LEAD_EVEN = 60  # values of backtests at which half of that lead is enough
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
+Found = Sequence[tuple[Source, checkpoint.Checkpoint]]
 log = logging.getLogger(__name__)
 
 
@@ -58,25 +63,27 @@ def deliver(
         raise DataError("no completed trial has a readable checkpoint")
     told = ""
     while loaded:
-        weights = (
-            weigh(problem, [(s, c.array("oof")) for s, c in loaded], until) if ensemble else np.eye(len(loaded))[0]
-        )
-        members = [(s, c, float(w)) for (s, c), w in zip(loaded, weights, strict=True) if w > 0]
-        onnx, difference = _composed(problem, members, info)
+        blend = Blend.alone(len(loaded))
+        if ensemble:
+            blend = weigh(problem, [(s, c.array("oof")) for s, c in loaded], until)
+        kept = np.flatnonzero(blend.total > 0).tolist()
+        members, blend = [loaded[i] for i in kept], blend.of_members(kept)
+        onnx, difference = _composed(problem, members, blend, info)
         if difference <= ATOL:
-            return _package(problem, members, onnx, difference, folder, info)
+            return _package(problem, members, blend, onnx, difference, folder, info)
         told = f"off by {difference:.1e} scales"
-        alone = {s.number: _composed(problem, [(s, c, 1.0)], info)[1] for s, c, _ in members}
+        alone = {s.number: _composed(problem, [(s, c)], Blend.alone(1), info)[1] for s, c in members}
         guilty = {n for n, d in alone.items() if d > ATOL} or {members[-1][0].number}
         log.warning("members %s do not answer like their predictors: %s", sorted(guilty), told)
         loaded = [(s, c) for s, c in loaded if s.number not in guilty]
     raise AssayError(f"no trial's graph answers like its fitted model: {told}")
 
 
-def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], until: float) -> np.ndarray:
-    """Weights that sum to 1: greedy on the backtests, mixed with weights of all families by how close they come.
+def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], until: float) -> Blend:
+    """Greedy weights on the backtests, mixed with weights of all families by how close they come, and with the median of
+    those families that are good on any series.
 
-    A handful of backtest windows cannot tell good families apart; the mean of several good ones is hard to beat
+    A handful of backtest windows cannot tell good families apart; the middle of several good ones is hard to beat
     (Petropoulos, Svetunkov: A simple combination of univariate models, International Journal of Forecasting 36, 2020).
     A family says by its `trust` how much of that mean it is worth before anything is known.  However long the search was,
     a family enters the greedy part with two configurations at most: of many, one is best on a few windows by luck.
@@ -90,7 +97,7 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
 
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
     numbers, names = [s.number for s, _ in found], [s.family for s, _ in found]
-    best = champions(names, numbers, scores, LEAD * EVEN / (EVEN + actual.y.size))
+    best = champions(names, numbers, scores, LEAD * LEAD_EVEN / (LEAD_EVEN + actual.y.size))
     top = max(float(scores[i]) for i in best.values())
     chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0).values()})
     greedy = np.zeros(len(found))
@@ -98,14 +105,19 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     greedy[chosen] = bagged_weights([predictions[i] for i in chosen], score, rng)
     known = families()
     even = np.zeros(len(found))
+    middle = []
     for name, i in best.items():
+        trust = float(getattr(known.get(name), "trust", TRUST))
         if scores[i] >= top - NEAR * abs(top):
-            trust = float(getattr(known.get(name), "trust", TRUST))
             even[i] = trust * ((abs(top) + 1e-9) / (abs(float(scores[i])) + 1e-9)) ** POWER
+        if trust >= 1.0 and scores[i] >= top - FAR * abs(top):
+            middle.append(i)
     share = EVEN / (EVEN + actual.y.size)
-    mixed = (1 - share) * greedy + share * even / even.sum()
+    of_median = MIDDLE * share if len(middle) >= 3 else 0.0
+    mixed = (1 - share) * greedy + (share - of_median) * even / even.sum()
+    mixed /= mixed.sum()
     mixed[mixed < 0.02] = 0.0
-    return np.asarray(mixed / mixed.sum())
+    return Blend(mixed / mixed.sum(), tuple(middle) if of_median else (), of_median)
 
 
 def champions(families: Sequence[str], numbers: Sequence[int], scores: np.ndarray, lead: float) -> dict[str, int]:
@@ -136,23 +148,21 @@ def _loaded(sources: Sequence[Source], ensemble: bool) -> list[tuple[Source, che
     return found
 
 
-def _blend(members: Sequence[tuple[Source, checkpoint.Checkpoint, float]], name: str) -> np.ndarray:
-    return np.asarray(sum(w * c.array(name).astype(np.float64) for _, c, w in members))
+def _blended(members: Found, blend: Blend, name: str) -> np.ndarray:
+    return blend.of([c.array(name) for _, c in members])
 
 
-def _offsets(problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]]) -> np.ndarray:
+def _offsets(problem: ForecastProblem, members: Found, blend: Blend) -> np.ndarray:
     windows = np.concatenate([c.windows for c in problem.cuts])
     scale = problem.scale(problem.inputs(windows))
-    point = clipped(problem, _blend(members, "oof"))
+    point = clipped(problem, _blended(members, blend, "oof"))
     return offsets((problem.actual(windows).y - point) / scale[:, None])
 
 
-def _composed(
-    problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]], info: Mapping[str, Any]
-) -> tuple[bytes, float]:
+def _composed(problem: ForecastProblem, members: Found, blend: Blend, info: Mapping[str, Any]) -> tuple[bytes, float]:
     """The graph, and how far it is from the members' own forecasts on the gate's windows, in scales."""
     graph = forecast_graph(
-        [c.graph for _, c, _ in members], [w for _, _, w in members], _offsets(problem, members), problem.season,
+        [c.graph for _, c in members], blend, _offsets(problem, members, blend), problem.season,
         problem.width, problem.near, problem.is_nonnegative, None if problem.last is None else problem.effects(problem.last),
     )  # fmt: skip
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
@@ -164,7 +174,7 @@ def _composed(
     except Exception:
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
-    expected = clipped(problem, _blend(members, "gate"))
+    expected = clipped(problem, _blended(members, blend, "gate"))
     unit = problem.scale(x)[:, None] + np.abs(expected)
     difference = np.abs(value - expected) / unit
     return onnx, float(difference.max()) if np.isfinite(difference).all() else float("inf")
@@ -181,14 +191,15 @@ def _session(onnx: bytes) -> Any:
 
 def _package(
     problem: ForecastProblem,
-    members: Sequence[tuple[Source, checkpoint.Checkpoint, float]],
+    members: Found,
+    blend: Blend,
     onnx: bytes,
     difference: float,
     folder: Path,
     info: Mapping[str, Any],
 ) -> Built:
     resolved = problem.resolved
-    oof = clipped(problem, _blend(members, "oof"))
+    oof = clipped(problem, _blended(members, blend, "oof"))
     bounds = np.cumsum([0, *(len(c.windows) for c in problem.cuts)])
     actual, forecast = backtest(problem, oof)
     assert forecast.quantiles is not None
@@ -209,8 +220,8 @@ def _package(
         input_schema=tuple(_schema(problem)),
         outputs={n: n for n in (VALUE, QUANTILES, *([ATTENTION] if ATTENTION.encode() in onnx else []))},
         metrics=all_metrics(actual, forecast),
-        test_metrics=_tested(problem, members),
-        members=tuple(Member(s.number, s.family, w) for s, _, w in members),
+        test_metrics=_tested(problem, members, blend),
+        members=tuple(Member(s.number, s.family, float(w)) for (s, _), w in zip(members, blend.total, strict=True)),
         versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
         info={
             "job_id": info.get("job_id", ""),
@@ -227,16 +238,14 @@ def _package(
     return Built("model.zip", "model.onnx", manifest.to_json(), float(np.mean(scores)), gate)
 
 
-def _tested(
-    problem: ForecastProblem, members: Sequence[tuple[Source, checkpoint.Checkpoint, float]]
-) -> dict[str, float]:
+def _tested(problem: ForecastProblem, members: Found, blend: Blend) -> dict[str, float]:
     """Of the blend fitted before the test part, on it."""
     if problem.test is None or not len(problem.test.windows):
         return {}
     windows = problem.test.windows
-    point = clipped(problem, _blend(members, "test"))
+    point = clipped(problem, _blended(members, blend, "test"))
     scale = problem.scale(problem.inputs(windows))
-    quantiles = with_quantiles(point, scale, _offsets(problem, members), problem.is_nonnegative)
+    quantiles = with_quantiles(point, scale, _offsets(problem, members, blend), problem.is_nonnegative)
     return all_metrics(problem.actual(windows), Forecast(point, quantiles))
 
 

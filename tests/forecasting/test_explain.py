@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from assay.data.table import ColumnType, Table, Words
+from assay.forecasting.blend import Blend
 from assay.forecasting.compose import encoded, forecast_graph
 from assay.forecasting.explain import explain
 from search_spaces.forecasting._maps import Maps, probe
@@ -31,7 +32,7 @@ def facts() -> dict[str, Any]:
 
 def run_of(graphs: list[Any]) -> Any:
     offsets = np.zeros((HORIZON, 3))
-    graph = forecast_graph(graphs, [1 / len(graphs)] * len(graphs), offsets, 1, WIDTH, WIDTH, False)
+    graph = forecast_graph(graphs, Blend(np.full(len(graphs), 1 / len(graphs))), offsets, 1, WIDTH, WIDTH, False)
     session = onnxruntime.InferenceSession(encoded(graph, WIDTH, HORIZON, 3, {}), providers=["CPUExecutionProvider"])
     return lambda wanted, inputs: session.run(wanted, inputs)
 

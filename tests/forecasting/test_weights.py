@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from assay.data.profile import profile
 from assay.data.table import ColumnType, Table, Words
+from assay.forecasting.blend import Blend
 from assay.forecasting.deliver import champions, weigh
 from assay.forecasting.problem import ForecastProblem, prepare
 from assay.model.deliver import Source
+from assay.model.graph import Port, Scope, encode
 from assay.spec import Budget, JobSpec, TaskSpec, resolve
 
 
@@ -44,7 +47,7 @@ def weights(n: int, errors: dict[str, float], more: int = 0) -> dict[str, float]
         for i in range(more)
     ]
     told: dict[str, float] = {}
-    for (source, _), w in zip(found, weigh(p, found, float("inf")), strict=True):
+    for (source, _), w in zip(found, weigh(p, found, float("inf")).total, strict=True):
         told[source.family] = told.get(source.family, 0.0) + float(w)
     return told
 
@@ -61,3 +64,34 @@ def test_a_hopeless_family_has_no_weight() -> None:
 
 def test_many_configurations_of_a_family_do_not_outvote_the_others() -> None:
     assert weights(40, {"theta": 1.0, "lagged_linear": 1.2}, more=30)["theta"] > 0.5
+
+
+def test_of_few_windows_the_median_of_trusted_families_keeps_one_that_is_far_off_from_deciding() -> None:
+    p = problem(30)
+    y = p.actual(np.concatenate([c.windows for c in p.cuts])).y
+    pattern = np.random.default_rng(1).normal(size=y.shape)
+    errors = {"ets": 1.0, "arima": -1.0, "theta": 1.4}
+    found = [(Source(i, n, 0.0, Path()), y + e * pattern) for i, (n, e) in enumerate(errors.items())]
+    blend = weigh(p, found, float("inf"))
+    assert len(blend.middle) == 3 and 0.3 < blend.share < 0.5
+    near, far = (blend.of([np.zeros((1, 3)), np.zeros((1, 3)), np.full((1, 3), v)]) for v in (1.0, 100.0))
+    assert far[0, 0] / near[0, 0] == pytest.approx(100.0) and near[0, 0] < 0.3  # through the mean alone
+
+
+@pytest.mark.parametrize("m", [3, 4])
+def test_the_graph_of_a_blend_answers_like_it(m: int) -> None:
+    import onnxruntime
+
+    rng = np.random.default_rng(0)
+    points = [rng.normal(size=(5, 2)).astype(np.float32) for _ in range(m + 1)]
+    weights = rng.random(m + 1)
+    weights[1] = 0.0
+    blend = Blend(weights / weights.sum(), tuple(range(m)), 0.4)
+    scope = Scope()
+    graph = scope.graph(blend.emit(scope, [f"p{i}" for i in range(m + 1)]))
+    ports = [Port(f"p{i}", "float32", [None, 2]) for i in range(m + 1)]
+    onnx = encode(graph.renamed({graph.output: "y"}), ports, [Port("y", "float32", [None, 2])])
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    answered = session.run(None, {f"p{i}": p for i, p in enumerate(points)})[0]
+    np.testing.assert_allclose(answered, blend.of(points), atol=1e-6)
+    assert blend.total.sum() == pytest.approx(1.0)

@@ -85,7 +85,7 @@ def dbcv(x: np.ndarray, codes: np.ndarray, weight: np.ndarray | None = None) -> 
         inside = degree > 1
         edge = inside[tree.row] & inside[tree.col]
         core.append(own)
-        sparse.append(float(tree.data[edge].max() if edge.any() else tree.data.max()))
+        sparse.append(float(tree.data[edge].max() if edge.any() else tree.data.max(initial=0.0)))
         inner.append(inside if inside.any() else np.ones(len(part), bool))
     apart = np.full((len(parts), len(parts)), np.inf)
     for i in range(len(parts)):

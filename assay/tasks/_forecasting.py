@@ -148,8 +148,11 @@ def _targets(spec: JobSpec, profile: ProfileFacts) -> list[ColumnFacts]:
         pointer = "/task/target" if single else f"/task/targets/{i}"
         facts = column(profile, name, pointer, "target_not_found")
         if not _is_numeric(facts):
+            told = f"holds {facts.type} values" if _example(facts) is not None else "has no value in any row"
+            if facts.type == ColumnType.CONSTANT and _example(facts) is not None:
+                told = f"is {str(_example(facts))[:40]!r} in every row"
             raise SpecError(
-                f"{name!r} holds {facts.type} values, and forecasting needs numbers; set the column's type to number",
+                f"{name!r} {told}, and forecasting needs numbers; set the column's type to number if they are",
                 pointer=pointer,
             )
         found.append(facts)

@@ -43,6 +43,13 @@ def as_steps(spec: JobSpec, profile: ProfileFacts) -> tuple[Seen, dict[str, str]
     found, why = _numeric(spec, profile, single=True)
     steps = [c.name for c in found if c.type == ColumnType.NUMBER]
     if len(steps) < LEAST_STEPS:
+        same = [c.name for c in profile.columns if c.name != spec.task.target and _one_number(c)]
+        if len(same) >= LEAST_STEPS:
+            raise SpecError(
+                f"{len(same)} columns hold one value, or none, in all rows, {same[0]!r} among them: no series differs "
+                "from another",
+                pointer="/dataset_id",
+            )
         raise SpecError(
             f"sequence_classification reads a series from the numeric columns of a row, in their order, and there are "
             f"{len(steps)}; at least {LEAST_STEPS} are needed.  Is every row one point in time?  Then name the column "

@@ -132,8 +132,18 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     fitted, whole = train(matrices, request, config, recipe, steps, started)
     scores = [f.score for f in fitted]
     if not all(math.isfinite(s) for s in scores):
-        raise Diverged(f"the score is not a number: {scores}")
+        raise Diverged(f"the score is not a number: {scores}{_too_rare(problem)}")
     return _finish(problem, request, fitted, whole, started)
+
+
+def _too_rare(problem: Problem) -> str:
+    """Which classes have too few rows for every fold, in words; nothing where that is not the cause."""
+    if not problem.classes or problem.y.ndim != 1:
+        return ""
+    rows = np.bincount(problem.y[problem.folds.covered].astype(np.int64), minlength=len(problem.classes))
+    rare = [f"{c!r} has {n}" for c, n in zip(problem.classes, rows, strict=True) if n < len(problem.folds)]
+    told = ", ".join(rare[:5])
+    return f"; {len(problem.folds)} folds need a row of every class each, and {told}" if rare else ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,3 +36,8 @@ def test_truth_metrics_do_not_mind_names() -> None:
     y = np.array([0, 0, 1, 1, 2, 2])
     for name in ("adjusted_rand", "normalized_mutual_info"):
         assert METRICS[name].value(y, np.array([2, 2, 0, 0, 1, 1])) == pytest.approx(1.0)
+
+
+def test_clusters_of_equal_rows_have_a_validity() -> None:
+    x = np.repeat([[1.0, 0.0], [2.0, 5.0]], 30, axis=0)
+    assert METRICS["dbcv"].value(x, np.repeat([0, 1], 30)) == pytest.approx(1.0)

@@ -9,6 +9,7 @@ from assay.testing.context import ToyContext
 from search_spaces.forecasting._maps import probe
 from search_spaces.forecasting._pace import Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
+from search_spaces.forecasting.arima import _differences, _has_unit_root
 
 
 def filter_(trend: bool, season: int) -> Smoothing:
@@ -52,3 +53,12 @@ def test_little_time_for_many_series_lowers_the_effort() -> None:
     pace.began -= 1.0
     pace.ended, pace.seconds = 1, {2: 1.0}
     assert pace.effort() == 0
+
+
+def test_what_may_wander_is_differenced_though_it_is_short_and_noise_is_not() -> None:
+    rng = np.random.default_rng(0)
+    walks = [np.cumsum(rng.normal(size=18)) for _ in range(40)]
+    noises = [rng.normal(size=60) for _ in range(40)]
+    assert np.mean([_differences(y, 2) >= 1 for y in walks]) > 0.8
+    assert np.mean([_differences(y, 2) == 0 for y in noises]) > 0.8
+    assert not _has_unit_root(np.ones(40))

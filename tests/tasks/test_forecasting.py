@@ -9,7 +9,7 @@ import pytest
 
 from assay.data.profile import profile
 from assay.data.table import ColumnType, Table, Words
-from assay.errors import DataError
+from assay.errors import DataError, SpecError
 from assay.spec import Budget, JobSpec, Resolved, TaskSpec, resolve
 from assay.tasks import discover
 
@@ -56,3 +56,10 @@ def test_what_is_good_on_any_series_is_tried_before_what_is_cheap() -> None:
     for n in (40, 200, 2000):
         first = resolved(monthly([float(v % 7) for v in range(n)], "1700-01"), horizon=3).families[:4]
         assert first[0] == "seasonal_naive" and set(first[1:]) == {"theta", "ets", "arima"}
+
+
+def test_a_target_without_a_value_is_told_as_that() -> None:
+    columns = {"m": Words.of([f"2001-{i + 1:02d}-01" for i in range(12)]), "y": Words.of([None] * 12)}
+    table = Table(columns, {"m": ColumnType.DATETIME, "y": ColumnType.CONSTANT})
+    with pytest.raises(SpecError, match="'y' has no value in any row"):
+        resolve(JobSpec(TaskSpec("forecasting", target="y", time_column="m")), profile(table))

@@ -112,3 +112,10 @@ def test_a_model_over_long_form_answers_once_for_every_series() -> None:
     truth = {r["id"]: r["kind"] for r in rows}
     assert np.mean([a["value"] == truth[a["group"]] for a in answers]) > 0.6
     assert [a["probabilities"] for a in again] == [a["probabilities"] for a in answers]
+
+
+def test_steps_that_never_differ_are_told_as_that() -> None:
+    columns = {f"t{i}": Words.of(["1.0"] * 30) for i in range(5)} | {"kind": Words.of(["a", "b"] * 15)}
+    types = dict.fromkeys(columns, ColumnType.CONSTANT) | {"kind": ColumnType.CATEGORY}
+    with pytest.raises(SpecError, match="5 columns hold one value"):
+        resolve(spec(), profile(Table(columns, types)))

@@ -18,13 +18,15 @@ import numpy as np
 
 from assay.clustering.evidence import FEATURES, vector
 
+ANY_NOISE = 0.02  # for leaving any row out: of near equals the clustering that holds all rows is the likelier truth
 NOISE_COST = 1.0  # for the share of rows in no cluster, which make every criterion over the others look better
 
 
 def estimate(found: Mapping[str, float]) -> float:
     """Higher is better; about 1 where every criterion agrees.  found: from `Evidence.of`."""
     x = np.nan_to_num(vector(found), nan=0.0, posinf=10.0, neginf=-10.0)
-    return float(sum(_leaf(tree, x) for tree in _trees())) - NOISE_COST * found["noise"]
+    cost = ANY_NOISE + NOISE_COST * found["noise"] if found["noise"] > 0 else 0.0
+    return float(sum(_leaf(tree, x) for tree in _trees())) - cost
 
 
 @cache

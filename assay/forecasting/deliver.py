@@ -23,7 +23,7 @@ from assay.forecasting.panel import Series, beside_window, window
 from assay.forecasting.problem import ForecastProblem
 from assay.forecasting.spread import offsets, with_quantiles
 from assay.metrics import METRICS
-from assay.metrics.forecasting import LEVELS, Forecast
+from assay.metrics.forecasting import LEVELS, Actual, Forecast
 from assay.model import checkpoint
 from assay.model.bundle import write_bundle
 from assay.model.deliver import Built, Source
@@ -38,6 +38,8 @@ POWER = 2  # of the errors that the even part is shared by: half the error has f
 TRUST = 0.15  # share in the even part of a family that does not say its own; one that is good on any series has 1
 FAR = 4.0  # families whose error is at most so much more of the best one's count in the median
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
+LEAST_WINDOWS = 4  # of backtests, for a configuration to take the place of the default of a family that is trusted
+SURE = 2.0  # standard errors over windows by which it must be better
 LEAD_EVEN = 60  # values of backtests at which half of that lead is enough
 ATOL = 2e-4  # of the replay, in units of the window's scale: float32 over a long window
 Found = Sequence[tuple[Source, checkpoint.Checkpoint]]
@@ -97,17 +99,18 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
 
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
     numbers, names = [s.number for s, _ in found], [s.family for s, _ in found]
-    best = champions(names, numbers, scores, LEAD * LEAD_EVEN / (LEAD_EVEN + actual.y.size))
+    trusts = {n: float(getattr(families().get(n), "trust", TRUST)) for n in names}
+    proven = _proven(names, numbers, actual, predictions, {n for n, t in trusts.items() if t >= 1.0})
+    best = champions(names, numbers, scores, LEAD * LEAD_EVEN / (LEAD_EVEN + actual.y.size), proven)
     top = max(float(scores[i]) for i in best.values())
-    chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0).values()})
+    chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0, proven).values()})
     greedy = np.zeros(len(found))
     rng = np.random.default_rng([problem.resolved.seed, 5])
     greedy[chosen] = bagged_weights([predictions[i] for i in chosen], score, rng)
-    known = families()
     even = np.zeros(len(found))
     middle = []
     for name, i in best.items():
-        trust = float(getattr(known.get(name), "trust", TRUST))
+        trust = trusts[name]
         if scores[i] >= top - NEAR * abs(top):
             even[i] = trust * ((abs(top) + 1e-9) / (abs(float(scores[i])) + 1e-9)) ** POWER
         if trust >= 1.0 and scores[i] >= top - FAR * abs(top):
@@ -120,13 +123,45 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     return Blend(mixed / mixed.sum(), tuple(middle) if of_median else (), of_median)
 
 
-def champions(families: Sequence[str], numbers: Sequence[int], scores: np.ndarray, lead: float) -> dict[str, int]:
-    """The position of the best trial of each family; its first one, which is its default, unless others lead by so much."""
+def champions(
+    families: Sequence[str], numbers: Sequence[int], scores: np.ndarray, lead: float, proven: np.ndarray | None = None
+) -> dict[str, int]:
+    """The position of the best trial of each family; its first one, which is its default, unless others lead by so much.
+
+    proven: (m,) bool, which trials may take the default's place; None: any.
+    """
     found: dict[str, int] = {}
     for family in dict.fromkeys(families):
         own = [i for i, f in enumerate(families) if f == family]
-        first, best = min(own, key=lambda i: numbers[i]), max(own, key=lambda i: (float(scores[i]), -numbers[i]))
+        first = min(own, key=lambda i: numbers[i])
+        able = [i for i in own if i == first or proven is None or proven[i]]
+        best = max(able, key=lambda i: (float(scores[i]), -numbers[i]))
         found[family] = best if scores[best] > scores[first] + lead * abs(scores[first]) else first
+    return found
+
+
+def _proven(
+    families: Sequence[str],
+    numbers: Sequence[int],
+    actual: Actual,
+    predictions: Sequence[np.ndarray],
+    trusted: set[str],
+) -> np.ndarray:
+    """(m,): which trials of families that are good as they are beat their default by more than chance, window by window.
+
+    Of dozens of configurations judged on a few windows the best one is so by luck: on yearly series such a winner's error
+    was many times its backtest's.  Other families depend on their configuration, so any of theirs may stand for them.
+    """
+    errors = [np.abs(actual.y - p).mean(1) / actual.scale for p in predictions]
+    found = np.ones(len(families), bool)
+    for family in trusted:
+        own = [i for i, f in enumerate(families) if f == family]
+        first = min(own, key=lambda i: numbers[i])
+        for i in own:
+            gain = errors[first] - errors[i]
+            found[i] = i != first and (
+                len(gain) >= LEAST_WINDOWS and gain.mean() > SURE * gain.std(ddof=1) / len(gain) ** 0.5
+            )
     return found
 
 

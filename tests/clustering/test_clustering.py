@@ -87,6 +87,15 @@ def test_rows_called_noise_that_are_none_cost() -> None:
     assert estimate(evidence.of(np.where(far > np.quantile(far, 0.95), -1, y))) < estimate(evidence.of(y))
 
 
+def test_a_few_rows_between_moons_are_not_left_out() -> None:
+    table, y = toy_moons()
+    evidence = Evidence(np.column_stack([table.numbers("a"), table.numbers("b")]))
+    for rows in (1, 3):
+        few = y.copy()
+        few[np.argsort(-evidence.core)[:rows]] = -1
+        assert estimate(evidence.of(few)) < estimate(evidence.of(y))
+
+
 def test_reach_is_the_same_across_a_cluster_from_any_of_its_rows() -> None:
     x, y = blobs(3)
     reach = Evidence(x).reach

@@ -95,3 +95,19 @@ def test_the_graph_of_a_blend_answers_like_it(m: int) -> None:
     answered = session.run(None, {f"p{i}": p for i, p in enumerate(points)})[0]
     np.testing.assert_allclose(answered, blend.of(points), atol=1e-6)
     assert blend.total.sum() == pytest.approx(1.0)
+
+
+def test_a_lucky_configuration_does_not_take_the_place_of_a_trusted_default_but_one_that_is_always_better_does() -> (
+    None
+):
+    def champion(n: int, always: bool) -> int:
+        p = problem(n)
+        y = p.actual(np.concatenate([c.windows for c in p.cuts])).y
+        pattern = np.random.default_rng(1).normal(size=y.shape)
+        gain = np.full(len(y), 0.3) if always else np.eye(len(y))[0] * 0.9
+        found = [(Source(0, "arima", 0.0, Path()), y + pattern)]
+        found.append((Source(1, "arima", 0.0, Path()), y + (1 - gain)[:, None] * pattern))
+        return int(weigh(p, found, float("inf")).total.argmax())
+
+    assert champion(30, always=False) == 0
+    assert champion(900, always=True) == 1

@@ -267,7 +267,7 @@ def _has_unit_root(y: np.ndarray) -> bool:
     slope = inverse @ (x.T @ dy[lags:])
     rest = dy[lags:] - x @ slope
     variance = float(rest @ rest) / max(1, len(rest) - x.shape[1]) * float(inverse[0, 0])
-    return variance > 0 and float(slope[0]) > REFUSED * variance**0.5
+    return bool(variance > 0 and float(slope[0]) > REFUSED * variance**0.5)
 
 
 family = ARIMA()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
+TRIED_ON = 2  # ways of composing a generator, the best of the first fold, that the others are drawn in as well
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -36,8 +37,8 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     problem = matrices.problem
     config = build(request.family.Config, request.config)
     steps = request.family.steps(config)
-    found: list[tuple[Composed, dict[str, float]]] = []
-    retold: bool | None = None  # decided on the first fold
+    found: dict[float, list[tuple[Composed, dict[str, float]]]] = {}  # by the way it is composed, of every fold
+    refused: TrialError | None = None
     per_sample = 0.0
     curve: list[tuple[float, int]] = []  # of the first fold
     fit_seconds = 0.0
@@ -57,46 +58,60 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
         began = time.perf_counter()
-        bits, ways = float(generator.bits(stage.data)), stage.ways if retold is None else (retold,)
-        each = [(w, stage.compose(generator, w)) for w in ways]
-        tried = [_tried(problem, stage, c, w, bits) for w, c in each]
-        per_sample = (time.perf_counter() - began) / len(each) / stage.n_samples(each[0][1])
-        passed = [t for t in tried if not isinstance(t, TrialError)]
-        if not passed:
-            raise next(t for t in tried if isinstance(t, TrialError))
-        retold, composed, values = max(passed, key=lambda t: score_of(problem, t[2]))
-        found.append((composed, values))
-    scores = [score_of(problem, v) for _, v in found]
+        bits, ways = float(generator.bits(stage.data)), stage.ways if i == 0 else _best(problem, found)
+        for way in ways:
+            whole = stage.compose(generator, way)
+            tried = _tried(problem, stage, whole, bits)
+            if isinstance(tried, TrialError):
+                refused = tried
+            else:
+                found[way] = [*found.get(way, []), tried]
+        per_sample = (time.perf_counter() - began) / len(ways) / stage.n_samples(whole)
+        found = {way: each for way, each in found.items() if len(each) > i}
+        if refused and not found:
+            raise refused
+    calm = _best(problem, found)[0]
+    each = found[calm]
+    scores = [score_of(problem, v) for _, v in each]
     if not all(math.isfinite(s) for s in scores):
         raise Diverged(f"{problem.resolved.metric} is not defined for this generator: {scores}")
-    composed = found[0][0]
-    request.tell(len(found) * steps, float(np.mean(scores)))
+    composed, first = each[0]
+    request.tell(len(each) * steps, float(np.mean(scores)))
     again = {
         "config": dict(request.config), "seed": request.seed, "seconds": fit_seconds, "own_seconds": stage.own_seconds,
-        "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps, "retold": retold,
+        "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps, "calm": calm,
     }  # fmt: skip
-    facts = {"generator": composed.to_json(), "metrics": found[0][1], "fit": again}
+    facts = {"generator": composed.to_json(), "metrics": first, "fit": again}
     gate = {f"gate/{k}": v for k, v in as_numbers(gate_samples(composed)).items()}
     checkpoint.save(request.path, composed.graph, gate, {**request.info, "family": request.family.name, **facts})
-    names = found[0][1].keys()
     return Evaluation(
         score=float(np.mean(scores)),
         score_std=float(np.std(scores)),
         fold_scores=tuple(float(s) for s in scores),
-        metrics={n: float(np.mean([v[n] for _, v in found if n in v])) for n in names},
+        metrics={n: float(np.mean([v[n] for _, v in each if n in v])) for n in first},
         seconds=time.monotonic() - started,
         predict_ms_per_row=1000 * per_sample,
         size_bytes=request.path.stat().st_size,
     )
 
 
+def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mapping[str, float]]]]) -> list[float]:
+    """The ways that were best on the folds so far, TRIED_ON of them."""
+
+    def merit(way: float) -> float:
+        scores = [score_of(problem, v) for _, v in found[way]]
+        return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
+
+    return sorted(found, key=merit, reverse=True)[:TRIED_ON]
+
+
 def _tried(
-    problem: Problem, stage: Stage, composed: Composed, retold: bool, bits: float
-) -> tuple[bool, Composed, dict[str, float]] | TrialError:
-    """A generator composed one way, with its metrics, or why it is refused."""
+    problem: Problem, stage: Stage, composed: Composed, bits: float
+) -> tuple[Composed, dict[str, float]] | TrialError:
+    """A composed generator with its metrics, or why it is refused."""
     made = stage.judge.made(drawn(composed, stage.n_samples(composed)), bits)
     try:
-        return retold, composed, judged(problem, stage.judge.real, made)
+        return composed, judged(problem, stage.judge.real, made)
     except TrialError as error:
         return error
 

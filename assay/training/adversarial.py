@@ -28,6 +28,8 @@ LOSSES = ("bce", "hinge", "wasserstein")
 COLLAPSED = 0.05  # of the data's spread: samples that vary less are all the same
 GRACE = 5  # epochs before a collapse is looked for
 IN_A_ROW = 3  # epochs it must last
+WARM = 2  # the epoch that tells what one takes: the first is slower
+IN_TIME = 0.85  # of the time there is, for epochs; the rest for looking at them
 
 Make = Callable[[nn.Module, Tensor], Tensor]  # maker, condition (n, g) -> samples, noise drawn inside
 
@@ -35,7 +37,8 @@ Make = Callable[[nn.Module, Tensor], Tensor]  # maker, condition (n, g) -> sampl
 @dataclass(frozen=True)
 class Game:
     """penalty: weight of the gradient penalty (0: none).  critic_steps: for every step of the maker.  average: decay of
-    the averaged weights.  patience: epochs without a better score."""
+    the averaged weights.  patience: epochs without a better score.  fitted: only as many epochs as there is time for are
+    planned, so that the schedule comes to its end."""
 
     loss: str
     maker: Rule
@@ -47,6 +50,7 @@ class Game:
     critic_steps: int = 1
     average: float = 0.98
     patience: int = 1 << 30
+    fitted: bool = False
 
 
 def play(
@@ -112,6 +116,8 @@ def _play(
             if ctx.seconds_left() <= 0:
                 break
         epoch += 1
+        if game.fitted and epoch == WARM and ctx.seconds_left() < math.inf:
+            epochs = min(epochs, epoch + max(1, int(IN_TIME * ctx.seconds_left() / (time.monotonic() - began))))
         with torch.no_grad():
             value = float(score(averaged))
             real, given = batch(drawn)

@@ -22,7 +22,6 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
-TRIED_ON = 2  # ways of composing a generator, the best of the first fold, that the others are drawn in as well
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -58,7 +57,10 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
         began = time.perf_counter()
-        bits, ways = float(generator.bits(stage.data)), stage.ways if i == 0 else _best(problem, found)
+        bits, ways = (
+            float(generator.bits(stage.data)),
+            stage.ways if i == 0 else _best(problem, found)[: stage.kept_ways],
+        )
         for way in ways:
             whole = stage.compose(generator, way)
             tried = _tried(problem, stage, whole, bits)
@@ -96,13 +98,13 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
 
 
 def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mapping[str, float]]]]) -> list[float]:
-    """The ways that were best on the folds so far, TRIED_ON of them."""
+    """The ways, best first on the folds so far."""
 
     def merit(way: float) -> float:
         scores = [score_of(problem, v) for _, v in found[way]]
         return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
 
-    return sorted(found, key=merit, reverse=True)[:TRIED_ON]
+    return sorted(found, key=merit, reverse=True)
 
 
 def _tried(

@@ -24,7 +24,7 @@ TSTR_ROWS = 10_000  # at most, to train on
 TSTR_DRAWS = 3  # as many rows as were learned from are taught at a time, at most so many times
 COMMON = 5  # training rows a word must have; held-out rows have other rare words, which no sample can know
 LEAST_SCORE = 0.1  # r2 of real rows below which losses are not counted in units of it
-FOREST_ROWS, FOREST_TREES = 1500, 40
+FOREST_ROWS, FOREST_TREES = 1000, 40
 ABSENT = -999.0  # a missing cell, for forests
 TSTR_CLASSES = 30  # numbers with more distinct values are a regression
 

@@ -21,7 +21,8 @@ IMAGES, ROWS = "generated_images", "generated_rows"
 LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
 MANY_SAMPLES = 4500  # up to here rows are drawn several times, so that luck does not settle what they teach
 # errors of a number in those of unseen rows: whoever learns from drawn rows learns through their noise twice
-CALM = (0.9, 0.7, 0.5, 0.3)
+CALM, CALM_OF_MANY = (0.9, 0.7, 0.5, 0.3), (0.9, 0.5)
+MANY_ROWS = 1000  # judging takes its time from here on
 FEW_ROWS = 4000  # up to here it is looked at whether telling the target anew serves a generator
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
@@ -47,9 +48,17 @@ class RowStage:
     def ways(self) -> tuple[float, ...]:
         """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen
         rows, and (0) as it is; several where that is to be tried."""
-        if not self.retelling or len(self.data.train) > FEW_ROWS:
+        n = len(self.data.train)
+        if not self.retelling or n > FEW_ROWS:
             return (CALM[0],)
-        return (*(CALM if self.retelling.code is None else CALM[:1]), 0.0)
+        if self.retelling.code is not None:
+            return CALM[0], 0.0
+        return (*(CALM if n <= MANY_ROWS else CALM_OF_MANY), 0.0)
+
+    @property
+    def kept_ways(self) -> int:
+        """How many of them, the best of the first fold, are looked at in the others as well."""
+        return 2 if len(self.data.train) <= MANY_ROWS else 1
 
     def compose(self, generator: Any, calm: float = CALM[0]) -> Composed:
         return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling and calm else None)
@@ -71,6 +80,7 @@ class PictureStage:
     column: str | None
     own_seconds = 0.0
     ways = (0.0,)
+    kept_ways = 1
 
     def compose(self, generator: Any, calm: float = 0.0) -> Composed:
         shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)

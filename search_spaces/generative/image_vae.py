@@ -53,7 +53,7 @@ class ImageVaeConfig:
     learning_rate: Annotated[float, Float(2e-4, 1e-2, log=True)] = 2e-3
     weight_decay: Annotated[float, Float(1e-6, 1e-1, log=True)] = 1e-4
     schedule: Annotated[str, Choice("constant", "cosine", "one_cycle", "flat_cos")] = "cosine"
-    beta: Annotated[float, Float(0.1, 2.0, log=True)] = 0.5
+    beta: Annotated[float, Float(0.2, 4.0, log=True)] = 1.0
     warm_up: Annotated[float, Float(0.0, 0.5)] = 0.1
     latent: Annotated[int, Choice(8, 12, 24, 48)] = 24
     components: Annotated[int, Int(1, 60, log=True)] = 10

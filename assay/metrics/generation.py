@@ -156,8 +156,12 @@ def fidelity(real: Real, made: Made, weight: np.ndarray | None = None) -> float:
 
     Each alone is blind: the first hardly sees a loosened tie to one column, the second sees that one alone.
     """
-    share = 1.0 if np.isnan(made.tstr) else float(np.clip(made.tstr, 0.0, 1.0))
-    return two_sample(real, made) * share**TEACHING
+    return weighed(two_sample(real, made), made.tstr)
+
+
+def weighed(told: float, taught: float, enough: float = 1.0) -> float:
+    """fidelity of a two_sample and a tstr that counts up to `enough`."""
+    return told if np.isnan(taught) else told * float(np.clip(taught / enough, 0.0, 1.0)) ** TEACHING
 
 
 _ROWS, _BOTH = frozenset({"generated_rows"}), frozenset({"generated_rows", "generated_images"})

@@ -138,7 +138,7 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
         except TrialError as error:
             log.warning("a blend of %d is not delivered: %s", len(members), error)
             continue
-        if found is None or merit_of(problem, values) > merit_of(problem, found.metrics):
+        if found is None or merit_of(problem, values, stage.peer) > merit_of(problem, found.metrics, stage.peer):
             found = Chosen(members, blend([m.composed for m in members]), values, score_of(problem, values))
     if found is None or len(found.members) == 1:
         return best

@@ -23,6 +23,7 @@ from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
 ENOUGH = 1.1  # of tstr, in choosing
+SHORT = 4  # power of the share that is reached of the peer's two_sample
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -102,7 +103,7 @@ def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mappi
     """The ways, best first on the folds so far."""
 
     def merit(way: float) -> float:
-        scores = [merit_of(problem, v) for _, v in found[way]]
+        scores = [merit_of(problem, v, stage_of(problem, i).peer) for i, (_, v) in enumerate(found[way])]
         return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
 
     return sorted(found, key=merit, reverse=True)
@@ -125,12 +126,15 @@ def score_of(problem: Problem, values: Mapping[str, float]) -> float:
     return metric.to_score(values.get(metric.name, math.nan))
 
 
-def merit_of(problem: Problem, values: Mapping[str, float]) -> float:
-    """By what ways and blends are chosen: the score, but what is taught of the target has to be more than enough.  What is
-    the best of many on few held-out rows is less on others, and real rows teach more where all of them are there."""
+def merit_of(problem: Problem, values: Mapping[str, float], peer: float) -> float:
+    """By what ways and blends are chosen.  Of fidelity what is taught of the target has to be more than enough: the best of
+    many on few held-out rows is less on others, and real rows teach more where all of them are there.  What is easier to
+    tell from real rows than the peer's samples are, whose two_sample is given, loses by it once more."""
     if METRICS[problem.resolved.metric].name != "fidelity":
         return score_of(problem, values)
-    return weighed(values.get("two_sample", math.nan), values.get("tstr", math.nan), ENOUGH)
+    told = values.get("two_sample", math.nan)
+    short = min(1.0, told / peer) if peer > 0 else 1.0
+    return weighed(told, values.get("tstr", math.nan), ENOUGH) * short**SHORT
 
 
 @dataclass

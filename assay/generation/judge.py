@@ -43,10 +43,11 @@ class RowJudge:
         known = self.train.take(np.arange(min(MOST_TRAIN, len(self.train))))
         return Real(self._features(self.held), self._embedding(self.held), self._embedding(known))
 
-    def made(self, samples: Mapping[str, np.ndarray], bits: float) -> Made:
-        """samples: from `assay.generation.draw.draw`."""
+    def made(self, samples: Mapping[str, np.ndarray], bits: float, taught: bool = True) -> Made:
+        """samples: from `assay.generation.draw.draw`.  taught: what they teach is looked at."""
         table = table_of(samples, self.coder)
-        return Made(self._features(table), self._embedding(table), bits, self._tstr(table))
+        tstr = self._tstr(table) if taught else float("nan")
+        return Made(self._features(table), self._embedding(table), bits, tstr)
 
     def at(self, held: Table) -> RowJudge:
         """The same judge before other held-out rows."""

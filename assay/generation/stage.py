@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +16,9 @@ from assay.generation.columns import RowCoder, fit_rows
 from assay.generation.compose import Composed, compose_pictures, compose_rows
 from assay.generation.judge import TSTR_DRAWS, PictureJudge, RowJudge
 from assay.generation.parts import Pictures, Rows
+from assay.generation.peer import mixture
 from assay.generation.retell import Retelling, fit_retelling
+from assay.metrics.generation import two_sample
 from assay.tasks._problem import Problem
 
 IMAGES, ROWS = "generated_images", "generated_rows"
@@ -26,6 +30,7 @@ MANY_ROWS = 1000  # judging takes its time from here on
 FEW_ROWS = 4000  # up to here it is looked at whether telling the target anew serves a generator
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,24 @@ class RowStage:
         """How many of them, the best of the first fold, are looked at in the others as well."""
         return 2 if len(self.data.train) <= MANY_ROWS else 1
 
+    @cached_property
+    def peer(self) -> float:
+        """two_sample of a Gaussian mixture of the same rows, which a generator should not fall short of; 0 where rows are so
+        many that nobody looks."""
+        if len(self.data.train) > MANY_ROWS:
+            return 0.0
+        try:
+            drawn = self.judge.made(mixture(self.judge.train.select(self.names)), math.nan, taught=False)
+        except (ValueError, np.linalg.LinAlgError):
+            log.exception("no Gaussian mixture can be fitted to these rows")
+            return 0.0
+        told = two_sample(self.judge.real, drawn)
+        return told if math.isfinite(told) else 0.0
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.coder.columns]
+
     def compose(self, generator: Any, calm: float = CALM[0]) -> Composed:
         return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling and calm else None)
 
@@ -81,6 +104,7 @@ class PictureStage:
     own_seconds = 0.0
     ways = (0.0,)
     kept_ways = 1
+    peer = 0.0
 
     def compose(self, generator: Any, calm: float = 0.0) -> Composed:
         shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)

@@ -17,6 +17,7 @@ from assay.metrics.generation import (
     sample_precision,
     sample_recall,
     two_sample,
+    weighed,
 )
 
 
@@ -90,3 +91,4 @@ def test_fidelity_asks_for_both_and_for_the_first_alone_without_a_target() -> No
     drawn = [Made(b, b, tstr=t) for t in (float("nan"), 1.2, 0.9, -0.3)]
     told = two_sample(real, drawn[0])
     assert [fidelity(real, m) for m in drawn] == pytest.approx([told, told, 0.9**4 * told, 0.0])
+    assert weighed(told, 1.2, 1.1) == told > weighed(told, 1.05, 1.1) > weighed(told, 1.0, 1.1)

@@ -18,7 +18,7 @@ from assay.errors import AssayError, DataError, TrialError
 from assay.generation.blend import blend
 from assay.generation.compose import Composed, session
 from assay.generation.draw import draw
-from assay.generation.evaluate import SEED, as_numbers, drawn, judged, merit_of, score_of
+from assay.generation.evaluate import SEED, as_numbers, drawn, judged, score_of
 from assay.generation.refit import SHARE, refit, seconds_of
 from assay.generation.stage import ROWS, stage_of, whole_stage
 from assay.model import checkpoint
@@ -138,8 +138,9 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
         except TrialError as error:
             log.warning("a blend of %d is not delivered: %s", len(members), error)
             continue
-        if found is None or merit_of(problem, values, stage.peer) > merit_of(problem, found.metrics, stage.peer):
-            found = Chosen(members, blend([m.composed for m in members]), values, score_of(problem, values))
+        score = score_of(problem, values)
+        if found is None or score > found.score:
+            found = Chosen(members, blend([m.composed for m in members]), values, score)
     if found is None or len(found.members) == 1:
         return best
     return found

@@ -22,8 +22,8 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
-ENOUGH = 1.1  # of tstr, in choosing
-SHORT = 4  # power of the share that is reached of the peer's two_sample
+ENOUGH = 1.25  # of tstr, in choosing
+LEAST_TOLD, BEYOND, MOST_TOLD = 0.6, 0.1, 0.95  # two_sample that is wanted: beyond the peer's, within these
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -103,7 +103,7 @@ def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mappi
     """The ways, best first on the folds so far."""
 
     def merit(way: float) -> float:
-        scores = [merit_of(problem, v, stage_of(problem, i).peer) for i, (_, v) in enumerate(found[way])]
+        scores = [merit_of(problem, v, stage_of(problem, i)) for i, (_, v) in enumerate(found[way])]
         return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
 
     return sorted(found, key=merit, reverse=True)
@@ -126,15 +126,17 @@ def score_of(problem: Problem, values: Mapping[str, float]) -> float:
     return metric.to_score(values.get(metric.name, math.nan))
 
 
-def merit_of(problem: Problem, values: Mapping[str, float], peer: float) -> float:
-    """By what ways and blends are chosen.  Of fidelity what is taught of the target has to be more than enough: the best of
-    many on few held-out rows is less on others, and real rows teach more where all of them are there.  What is easier to
-    tell from real rows than the peer's samples are, whose two_sample is given, loses by it once more."""
+def merit_of(problem: Problem, values: Mapping[str, float], stage: Stage) -> float:
+    """By what the ways of composing a generator are chosen.
+
+    Of fidelity what is taught of the target has to be more than enough: the best of many on few held-out rows is less on
+    others, and real rows teach more where all of them are there.  How hard samples are to tell counts only up to a little
+    more than the stage's peer reaches: what lies above it is given for what they teach.
+    """
     if METRICS[problem.resolved.metric].name != "fidelity":
         return score_of(problem, values)
-    told = values.get("two_sample", math.nan)
-    short = min(1.0, told / peer) if peer > 0 else 1.0
-    return weighed(told, values.get("tstr", math.nan), ENOUGH) * short**SHORT
+    told, wanted = values.get("two_sample", math.nan), min(MOST_TOLD, max(LEAST_TOLD, stage.peer + BEYOND))
+    return weighed(min(told, wanted) ** 2, values.get("tstr", math.nan), ENOUGH)
 
 
 @dataclass

@@ -23,6 +23,7 @@ PER_EPOCH = 40  # steps of the maker between two looks at what it makes
 WORTH = 1500  # steps from which pictures are worth looking at
 AVERAGE = 0.995  # decay of the averaged weights: they are those of some hundreds of steps
 DENSE, FLAT = 400, 16  # values of a picture up to which layers look at all of them at once, and how much wider they are
+BLUR = 0.1  # deviation of the noise on what a critic sees, of values in -1..1
 SHIFTED = 8  # a picture is moved by up to this part of its side before the critic sees it
 
 
@@ -167,10 +168,12 @@ def _critic(nets: Nets, size: int, channels: int, g: int) -> Any:
             return told[:, 0]
 
         def moved(self, x: torch.Tensor) -> torch.Tensor:
-            """What is real and what is drawn, moved alike: few pictures are not learned by heart so soon.  After Zhao et
-            al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020."""
+            """What is real and what is drawn, moved and blurred alike: few pictures are not learned by heart so soon (Zhao et
+            al., "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS 2020), and nothing is told by values
+            that only real pictures have exactly (Sønderby et al., "Amortised MAP Inference", ICLR 2017)."""
             most = max(1, size // SHIFTED)
             down, right = torch.randint(0, 2 * most + 1, (2,)).tolist()
+            x = x + BLUR * torch.randn_like(x)
             wide = nn.functional.pad(x, (most, most, most, most), mode="replicate")
             return wide[:, :, down : down + size, right : right + size]
 

@@ -51,7 +51,7 @@ class MixturePixelConfig:
     width: Annotated[int, Choice(48, 96)] = 48
     layers: Annotated[int, Int(1, 3)] = 1
     batch_size: Annotated[int, Choice(16, 32, 64)] = 32
-    epochs: Annotated[int, Int(5, 100, log=True)] = 30
+    epochs: Annotated[int, Int(5, 150, log=True)] = 60
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,6 @@ SLOPE = 0.2
 PER_EPOCH = 40  # steps of the maker between two looks at what it makes
 WORTH = 1500  # steps from which pictures are worth looking at
 AVERAGE = 0.995  # decay of the averaged weights: they are those of some hundreds of steps
-DENSE, FLAT = 400, 16  # values of a picture up to which layers look at all of them at once, and how much wider they are
 BLUR = 0.1  # deviation of the noise on what a critic sees, of values in -1..1
 SHIFTED = 8  # a picture is moved by up to this part of its side before the critic sees it
 
@@ -115,14 +114,7 @@ def _maker(nets: Nets, size: int, channels: int, g: int) -> Any:
 
     from assay.nn.sequential import Double, Reshape
 
-    w, k, values = nets.width, size // 4, size**2 * channels
-    if values <= DENSE:
-        wide = FLAT * w
-        return nn.Sequential(
-            nn.Linear(nets.latent + g, wide), nn.BatchNorm1d(wide), nn.ReLU(),
-            nn.Linear(wide, wide), nn.BatchNorm1d(wide), nn.ReLU(),
-            nn.Linear(wide, values), nn.Tanh(), Reshape(channels, size, size),
-        )  # fmt: skip
+    w, k = nets.width, size // 4
     return nn.Sequential(
         nn.Linear(nets.latent + g, 2 * w * k * k), Reshape(2 * w, k, k), nn.BatchNorm2d(2 * w), nn.ReLU(),
         Double(), nn.Conv2d(2 * w, 2 * w, 3, padding=1), nn.BatchNorm2d(2 * w), nn.ReLU(),
@@ -132,12 +124,11 @@ def _maker(nets: Nets, size: int, channels: int, g: int) -> Any:
 
 
 def _critic(nets: Nets, size: int, channels: int, g: int) -> Any:
-    """The condition is given as pictures of one value each, beside those that are convolved."""
+    """The condition is given as pictures of one value each."""
     import torch
     from torch import nn
 
-    w, k, values = nets.width, size // 4, size**2 * channels
-    flat, wide = values <= DENSE, FLAT * w
+    w, k = nets.width, size // 4
 
     def norm(width: int) -> list[nn.Module]:
         return [nn.BatchNorm2d(width)] if nets.critic_norm else []
@@ -145,12 +136,6 @@ def _critic(nets: Nets, size: int, channels: int, g: int) -> Any:
     class Critic(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            if flat:
-                self.body = nn.Sequential(
-                    nn.Linear(values + g, wide), nn.LeakyReLU(SLOPE), nn.Dropout(nets.dropout),
-                    nn.Linear(wide, wide), nn.LeakyReLU(SLOPE), nn.Dropout(nets.dropout), nn.Linear(wide, 1),
-                )  # fmt: skip
-                return
             self.body = nn.Sequential(
                 nn.Conv2d(channels + g, w, 3, 1, 1), nn.LeakyReLU(SLOPE),
                 nn.Conv2d(w, w, 4, 2, 1), *norm(w), nn.LeakyReLU(SLOPE), nn.Dropout(nets.dropout),
@@ -160,9 +145,7 @@ def _critic(nets: Nets, size: int, channels: int, g: int) -> Any:
 
         def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
             x = self.moved(x)
-            if flat:
-                x = torch.cat([x.flatten(1), condition], 1)
-            elif g:
+            if g:
                 x = torch.cat([x, condition[:, :, None, None].expand(-1, -1, size, size)], 1)
             told: torch.Tensor = self.body(x)
             return told[:, 0]

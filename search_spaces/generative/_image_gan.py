@@ -63,7 +63,7 @@ class ImageGan:
 def seconds(epochs: int, batch: int, width: int, critic_steps: int, dear: float) -> float:
     """Training cuts itself to the time there is: what counts is from when on it is worth having.  dear: what a critic step
     costs, in units of a plain one."""
-    return 2.0 + min(WORTH, epochs * PER_EPOCH) * (2e-3 + 5e-5 * batch * (width / 32)) * (1 + critic_steps * dear)
+    return 2.0 + min(WORTH, epochs * PER_EPOCH) * (5e-3 + 1.5e-4 * batch * (width / 32)) * (1 + critic_steps * dear)
 
 
 def fit_game(nets: Nets, game: Game, batch_size: int, data: Pictures, ctx: TrialContext) -> ImageGan:

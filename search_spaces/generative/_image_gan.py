@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COMPONENTS = 32  # principal ones, in which epochs are scored
 JUDGED = 512
 SLOPE = 0.2
-PER_EPOCH = 40  # steps of the maker between two looks at what it makes
+PER_EPOCH = 10  # steps of the maker between two looks at what it makes
 WORTH = 1500  # steps from which pictures are worth looking at
 AVERAGE = 0.995  # decay of the averaged weights: they are those of some hundreds of steps
 BLUR = 0.1  # deviation of the noise on what a critic sees, of values in -1..1

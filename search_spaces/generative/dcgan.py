@@ -24,7 +24,7 @@ class DcganConfig:
     latent: Annotated[int, Choice(16, 32, 64)] = 32
     width: Annotated[int, Choice(16, 32, 48)] = 16
     batch_size: Annotated[int, Choice(32, 64, 128)] = 64
-    epochs: Annotated[int, Int(15, 300, log=True)] = 100
+    epochs: Annotated[int, Int(50, 1000, log=True)] = 300
 
 
 class Dcgan:
@@ -60,7 +60,7 @@ class Dcgan:
         ]
         game = Game(
             config.loss, rules[0], rules[1], config.epochs, PER_EPOCH, config.schedule, average=AVERAGE,
-            patience=max(15, config.epochs // 3), fitted=True,
+            patience=max(40, config.epochs // 3), fitted=True,
         )  # fmt: skip
         return fit_game(Nets(config.latent, config.width, True, config.dropout), game, config.batch_size, data, ctx)
 

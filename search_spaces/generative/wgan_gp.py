@@ -23,7 +23,7 @@ class WganConfig:
     latent: Annotated[int, Choice(16, 32, 64)] = 32
     width: Annotated[int, Choice(16, 32, 48)] = 16
     batch_size: Annotated[int, Choice(32, 64, 128)] = 64
-    epochs: Annotated[int, Int(15, 300, log=True)] = 100
+    epochs: Annotated[int, Int(50, 1000, log=True)] = 300
 
 
 class WganGp:
@@ -61,7 +61,7 @@ class WganGp:
         game = Game(
             "wasserstein", rules[0], rules[1], config.epochs,
             PER_EPOCH, config.schedule, config.penalty, config.critic_steps, AVERAGE,
-            patience=max(15, config.epochs // 3), fitted=True,
+            patience=max(40, config.epochs // 3), fitted=True,
         )  # fmt: skip
         return fit_game(Nets(config.latent, config.width, False, 0.0), game, config.batch_size, data, ctx)
 

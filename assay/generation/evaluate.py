@@ -22,8 +22,8 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
-ENOUGH = 1.25  # of tstr, in choosing
-LEAST_TOLD, BEYOND, MOST_TOLD = 0.6, 0.1, 0.95  # two_sample that is wanted: beyond the peer's, within these
+ENOUGH = 1.15  # of tstr, in choosing
+LEAST_TOLD, BEYOND, MOST_TOLD = 0.6, 0.15, 0.95  # two_sample that is wanted: beyond the peer's, within these
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 

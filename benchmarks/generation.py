@@ -24,10 +24,10 @@ from assay.data.readers import read
 from assay.data.table import Blobs, ColumnType, Table, Words
 from assay.generation.columns import fit_rows
 from assay.generation.judge import RowJudge, table_of
+from assay.generation.peer import mixture
 from assay.metrics.generation import Made, Real, memorised, two_sample
 
 SHARE = 1 / 3  # of the rows that judge
-COMPONENTS = (1, 2, 4, 8, 16, 32)
 
 
 def main() -> None:
@@ -85,49 +85,6 @@ def rows(name: str, table: Table, target: str, seconds: float, threads: int) -> 
     values["ratio_to_gaussian_mixture"] = round(values["assay"]["two_sample"] / best, 2)
     assert len(table_of(samples, coder)) == len(train)
     return values
-
-
-def mixture(train: Table) -> dict[str, np.ndarray]:
-    """scikit-learn's GaussianMixture over standardised numbers (missing: the median) and one-hot words."""
-    from sklearn.mixture import GaussianMixture
-
-    blocks, back = _matrix(train)
-    x = np.concatenate(blocks, 1)
-    fits = [
-        GaussianMixture(k, covariance_type="diag" if x.shape[1] > 60 else "full", reg_covar=1e-3, random_state=0).fit(x)
-        for k in COMPONENTS
-        if k < len(x) // 10
-    ]
-    best = min(fits, key=lambda m: m.bic(x))
-    drawn = np.random.default_rng(0).permutation(best.sample(len(x))[0])
-    found, at = {}, 0
-    for block, (name, undo) in zip(blocks, back, strict=True):
-        found[name] = undo(drawn[:, at : at + block.shape[1]])
-        at += block.shape[1]
-    return found
-
-
-def _matrix(train: Table) -> tuple[list[np.ndarray], list[tuple[str, Any]]]:
-    blocks: list[np.ndarray] = []
-    back: list[tuple[str, Any]] = []
-    for name, column in train.columns.items():
-        if isinstance(column, Words):
-            levels = np.append(column.levels, "")
-            blocks.append((column.codes[:, None] % len(levels) == np.arange(len(levels))[None]).astype(float))
-            back.append((name, lambda z, levels=levels: levels.astype(object)[z.argmax(1)]))
-            continue
-        known = train.numbers(name)
-        middle = float(np.nanmedian(known)) if np.isfinite(known).any() else 0.0
-        filled = np.where(np.isfinite(known), known, middle)
-        mean, deviation = filled.mean(), filled.std() or 1.0
-        whole = train.types[name] is ColumnType.INTEGER
-        blocks.append(((filled - mean) / deviation)[:, None])
-        back.append((name, lambda z, m=mean, d=deviation, w=whole: _rounded(z[:, 0] * d + m, w)))
-    return blocks, back
-
-
-def _rounded(values: np.ndarray, whole: bool) -> np.ndarray:
-    return np.asarray(np.round(values) if whole else values)
 
 
 def copula(train: Table) -> dict[str, np.ndarray]:

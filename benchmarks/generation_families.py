@@ -23,9 +23,10 @@ from assay.generation.compose import compose_rows, session
 from assay.generation.draw import draw
 from assay.generation.judge import table_of
 from assay.generation.parts import Rows
+from assay.generation.peer import mixture
 from assay.generation.retell import fit_retelling
 from assay.testing.context import ToyContext
-from benchmarks.generation import breast_cancer, mixture, named
+from benchmarks.generation import breast_cancer, named
 
 MOST = 6000  # rows of a table that are used
 TOLD = 2000  # rows of each side that are told apart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,15 @@ from assay.generation.compose import Composed, session
 from assay.generation.draw import draw
 from assay.generation.stage import Stage, stage_of
 from assay.metrics import METRICS, all_values
-from assay.metrics.generation import Made, Real, copies, memorised
+from assay.metrics.generation import Made, Real, copies, memorised, weighed
 from assay.model import checkpoint
 from assay.space import build
 from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
+ENOUGH = 1.15  # of tstr, in choosing
+LEAST_TOLD, BEYOND, MOST_TOLD = 0.6, 0.15, 0.95  # two_sample that is wanted: beyond the peer's, within these
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -36,8 +38,8 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     problem = matrices.problem
     config = build(request.family.Config, request.config)
     steps = request.family.steps(config)
-    found: list[tuple[Composed, dict[str, float]]] = []
-    retold: bool | None = None  # decided on the first fold
+    found: dict[float, list[tuple[Composed, dict[str, float]]]] = {}  # by the way it is composed, of every fold
+    refused: TrialError | None = None
     per_sample = 0.0
     curve: list[tuple[float, int]] = []  # of the first fold
     fit_seconds = 0.0
@@ -57,46 +59,63 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
         began = time.perf_counter()
-        bits, ways = float(generator.bits(stage.data)), stage.ways if retold is None else (retold,)
-        each = [(w, stage.compose(generator, w)) for w in ways]
-        tried = [_tried(problem, stage, c, w, bits) for w, c in each]
-        per_sample = (time.perf_counter() - began) / len(each) / stage.n_samples(each[0][1])
-        passed = [t for t in tried if not isinstance(t, TrialError)]
-        if not passed:
-            raise next(t for t in tried if isinstance(t, TrialError))
-        retold, composed, values = max(passed, key=lambda t: score_of(problem, t[2]))
-        found.append((composed, values))
-    scores = [score_of(problem, v) for _, v in found]
+        bits, ways = (
+            float(generator.bits(stage.data)),
+            stage.ways if i == 0 else _best(problem, found)[: stage.kept_ways],
+        )
+        for way in ways:
+            whole = stage.compose(generator, way)
+            tried = _tried(problem, stage, whole, bits)
+            if isinstance(tried, TrialError):
+                refused = tried
+            else:
+                found[way] = [*found.get(way, []), tried]
+        per_sample = (time.perf_counter() - began) / len(ways) / stage.n_samples(whole)
+        found = {way: each for way, each in found.items() if len(each) > i}
+        if refused and not found:
+            raise refused
+    calm = _best(problem, found)[0]
+    each = found[calm]
+    scores = [score_of(problem, v) for _, v in each]
     if not all(math.isfinite(s) for s in scores):
         raise Diverged(f"{problem.resolved.metric} is not defined for this generator: {scores}")
-    composed = found[0][0]
-    request.tell(len(found) * steps, float(np.mean(scores)))
+    composed, first = each[0]
+    request.tell(len(each) * steps, float(np.mean(scores)))
     again = {
         "config": dict(request.config), "seed": request.seed, "seconds": fit_seconds, "own_seconds": stage.own_seconds,
-        "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps, "retold": retold,
+        "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps, "calm": calm,
     }  # fmt: skip
-    facts = {"generator": composed.to_json(), "metrics": found[0][1], "fit": again}
+    facts = {"generator": composed.to_json(), "metrics": first, "fit": again}
     gate = {f"gate/{k}": v for k, v in as_numbers(gate_samples(composed)).items()}
     checkpoint.save(request.path, composed.graph, gate, {**request.info, "family": request.family.name, **facts})
-    names = found[0][1].keys()
     return Evaluation(
         score=float(np.mean(scores)),
         score_std=float(np.std(scores)),
         fold_scores=tuple(float(s) for s in scores),
-        metrics={n: float(np.mean([v[n] for _, v in found if n in v])) for n in names},
+        metrics={n: float(np.mean([v[n] for _, v in each if n in v])) for n in first},
         seconds=time.monotonic() - started,
         predict_ms_per_row=1000 * per_sample,
         size_bytes=request.path.stat().st_size,
     )
 
 
+def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mapping[str, float]]]]) -> list[float]:
+    """The ways, best first on the folds so far."""
+
+    def merit(way: float) -> float:
+        scores = [merit_of(problem, v, stage_of(problem, i)) for i, (_, v) in enumerate(found[way])]
+        return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
+
+    return sorted(found, key=merit, reverse=True)
+
+
 def _tried(
-    problem: Problem, stage: Stage, composed: Composed, retold: bool, bits: float
-) -> tuple[bool, Composed, dict[str, float]] | TrialError:
-    """A generator composed one way, with its metrics, or why it is refused."""
+    problem: Problem, stage: Stage, composed: Composed, bits: float
+) -> tuple[Composed, dict[str, float]] | TrialError:
+    """A composed generator with its metrics, or why it is refused."""
     made = stage.judge.made(drawn(composed, stage.n_samples(composed)), bits)
     try:
-        return retold, composed, judged(problem, stage.judge.real, made)
+        return composed, judged(problem, stage.judge.real, made)
     except TrialError as error:
         return error
 
@@ -105,6 +124,19 @@ def score_of(problem: Problem, values: Mapping[str, float]) -> float:
     """Of the job's metric, higher is better; NaN where it is not defined."""
     metric = METRICS[problem.resolved.metric]
     return metric.to_score(values.get(metric.name, math.nan))
+
+
+def merit_of(problem: Problem, values: Mapping[str, float], stage: Stage) -> float:
+    """By what the ways of composing a generator are chosen.
+
+    Of fidelity what is taught of the target has to be more than enough: the best of many on few held-out rows is less on
+    others, and real rows teach more where all of them are there.  How hard samples are to tell counts only up to a little
+    more than the stage's peer reaches: what lies above it is given for what they teach.
+    """
+    if METRICS[problem.resolved.metric].name != "fidelity":
+        return score_of(problem, values)
+    told, wanted = values.get("two_sample", math.nan), min(MOST_TOLD, max(LEAST_TOLD, stage.peer + BEYOND))
+    return weighed(min(told, wanted) ** 2, values.get("tstr", math.nan), ENOUGH)
 
 
 @dataclass

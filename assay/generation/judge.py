@@ -23,6 +23,9 @@ MOST_TRAIN = 100_000  # training rows in which copies are looked for
 TSTR_ROWS = 10_000  # at most, to train on
 TSTR_DRAWS = 3  # as many rows as were learned from are taught at a time, at most so many times
 COMMON = 5  # training rows a word must have; held-out rows have other rare words, which no sample can know
+LEAST_SCORE = 0.1  # r2 of real rows below which losses are not counted in units of it
+FOREST_ROWS, FOREST_TREES = 1000, 40
+ABSENT = -999.0  # a missing cell, for forests
 TSTR_CLASSES = 30  # numbers with more distinct values are a regression
 
 
@@ -40,10 +43,11 @@ class RowJudge:
         known = self.train.take(np.arange(min(MOST_TRAIN, len(self.train))))
         return Real(self._features(self.held), self._embedding(self.held), self._embedding(known))
 
-    def made(self, samples: Mapping[str, np.ndarray], bits: float) -> Made:
-        """samples: from `assay.generation.draw.draw`."""
+    def made(self, samples: Mapping[str, np.ndarray], bits: float, taught: bool = True) -> Made:
+        """samples: from `assay.generation.draw.draw`.  taught: what they teach is looked at."""
         table = table_of(samples, self.coder)
-        return Made(self._features(table), self._embedding(table), bits, self._tstr(table))
+        tstr = self._tstr(table) if taught else float("nan")
+        return Made(self._features(table), self._embedding(table), bits, tstr)
 
     def at(self, held: Table) -> RowJudge:
         """The same judge before other held-out rows."""
@@ -90,53 +94,72 @@ class RowJudge:
         return classes, np.arange(len(names)) == at
 
     @cached_property
-    def _on_real(self) -> float:
-        return self._trained(self._features(self.train))
+    def _on_real(self) -> tuple[float, ...]:
+        return self._taught(self._features(self.train))
 
     def _tstr(self, table: Table) -> float:
-        """Score of trees trained on samples over that of trees trained on real rows, both on the held-out rows: the area
-        under the ROC curve (mean of one against the rest), or r2.  Of few rows several draws are taught from, and the mean
-        taken.  NaN without a target, or where real rows teach nothing.
+        """Score of a learner taught by samples over that of one taught by real rows, both on the held-out rows: the area
+        under the ROC curve (mean of one against the rest), or r2.  Of few rows several draws are taught from and the mean
+        taken, by boosted trees and by a forest, and the lower one counts: each loses by other faults of the samples.
+
+        What is lost is counted in units of the real score, or of LEAST_SCORE where real rows teach less than that, so that
+        it is known for a target that hardly anything can be said of, too.  NaN without a target.
 
         Esteban, Hyland, Rätsch, "Real-valued (Medical) Time Series Generation with Recurrent Conditional GANs", 2017.
         """
-        if self.target is None or not self._on_real > 0.05:
+        if self.target is None:
             return float("nan")
         rows, n = self._features(table), len(self.train)
         draws = [rows[i * n : (i + 1) * n] for i in range(min(TSTR_DRAWS, max(1, len(rows) // n)))]
-        return float(np.mean([self._trained(d) for d in draws])) / self._on_real
+        drawn = np.maximum(np.mean([self._taught(d) for d in draws], axis=0), 0.0)
+        real = np.maximum(self._on_real, 0.0)
+        return float((1.0 + (drawn - real) / np.maximum(real, LEAST_SCORE)).min())
 
-    def _trained(self, rows: np.ndarray) -> float:
-        from lightgbm import LGBMClassifier, LGBMRegressor
-
-        from assay.metrics.tabular import auc
-
+    def _taught(self, rows: np.ndarray) -> tuple[float, ...]:
+        """The score of every learner that these rows teach, on the held-out rows."""
         classes, at = self._truth
         held = self.real.features
         rows, held = rows[np.isfinite(rows[:, at][:, 0])][:TSTR_ROWS], held[np.isfinite(held[:, at][:, 0])]
+        learners = _learners(len(self.train), max(1, len(rows)), classes)
         if len(rows) < 10 or len(held) < 10 or len(np.unique(rows[:, at])) < 2 or rows.shape[1] < 2:
-            return 0.0
+            return (0.0,) * len(learners)
+        x, new = (np.nan_to_num(r[:, ~at], nan=ABSENT) for r in (rows, held))
         y, truth = rows[:, at][:, 0], held[:, at][:, 0]
-        options: dict[str, Any] = {
-            "n_estimators": 100,
-            "num_leaves": 15,
-            "learning_rate": 0.08,
-            "n_jobs": 1,
-            "verbose": -1,
-        }
-        options |= {"min_child_samples": max(3, min(20, len(y) // 20)), "random_state": 0, "deterministic": True}
-        if not classes:
-            told = np.asarray(LGBMRegressor(**options).fit(rows[:, ~at], y).predict(held[:, ~at]))
-            spread = float(((truth - truth.mean()) ** 2).mean())
-            return 1.0 - float(((truth - told) ** 2).mean()) / spread if spread > 0 else 0.0
-        model = LGBMClassifier(**options).fit(rows[:, ~at], y.astype(np.int64))
-        share = np.asarray(model.predict_proba(held[:, ~at]))
-        known = list(model.classes_)
-        areas = [
-            auc(truth == c, share[:, known.index(c)] if c in known else np.zeros(len(truth))) for c in np.unique(truth)
-        ]
-        finite = [a for a in areas if np.isfinite(a)]
-        return float(np.mean(finite)) if finite else 0.0
+        return tuple(_area(m, x, y, new, truth) if classes else _r2(m, x, y, new, truth) for m in learners)
+
+
+def _learners(n_train: int, n: int, classes: bool) -> list[Any]:
+    """For the n rows that teach.  Of many rows boosted trees alone: luck decides less, and a forest takes its time."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    options: dict[str, Any] = {
+        "n_estimators": 100, "num_leaves": 15, "learning_rate": 0.08, "n_jobs": 1, "verbose": -1,
+        "min_child_samples": max(3, min(20, n // 20)), "random_state": 0, "deterministic": True,
+    }  # fmt: skip
+    found: list[Any] = [(LGBMClassifier if classes else LGBMRegressor)(**options)]
+    if n_train <= FOREST_ROWS:
+        forest = RandomForestClassifier if classes else RandomForestRegressor
+        found.append(forest(FOREST_TREES, min_samples_leaf=2, max_features=0.7, random_state=0, n_jobs=1))
+    return found
+
+
+def _r2(model: Any, x: np.ndarray, y: np.ndarray, new: np.ndarray, truth: np.ndarray) -> float:
+    told = np.asarray(model.fit(x, y).predict(new))
+    spread = float(((truth - truth.mean()) ** 2).mean())
+    return 1.0 - float(((truth - told) ** 2).mean()) / spread if spread > 0 else 0.0
+
+
+def _area(model: Any, x: np.ndarray, y: np.ndarray, new: np.ndarray, truth: np.ndarray) -> float:
+    from assay.metrics.tabular import auc
+
+    share = np.asarray(model.fit(x, y.astype(np.int64)).predict_proba(new))
+    known = list(model.classes_)
+    areas = [
+        auc(truth == c, share[:, known.index(c)] if c in known else np.zeros(len(truth))) for c in np.unique(truth)
+    ]
+    finite = [a for a in areas if np.isfinite(a)]
+    return float(np.mean(finite)) if finite else 0.0
 
 
 def table_of(samples: Mapping[str, np.ndarray], coder: RowCoder) -> Table:

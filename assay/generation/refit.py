@@ -52,7 +52,7 @@ def refit(
             )  # fmt: skip
             data: Any = stage.data
             generator = made_by.fit(build(made_by.Config, fit["config"]), data, context)
-            parts.append(stage.compose(generator, bool(fit["retold"])))
+            parts.append(stage.compose(generator, float(fit["calm"])))
         composed = blend(parts)
         # rows judged the trial whose distances to the others are those of rows: copying shows in what it trained on
         judge = stage_of(problem, 0).judge

@@ -26,7 +26,6 @@ from assay.generation.tell import MOST_CODES, MOST_ROWS, Growing, Tell, fit_tell
 from assay.model.graph import Scope
 
 LEAST_ROWS = 40
-CALM = 0.9  # errors of a number in those of unseen rows: what is learned from drawn rows is learned through their noise twice
 STATE = 0.2  # share of the rows from which one value of a number is a state that is told by itself
 MOST_RANKS = 1024
 DRAWS = 20  # of each row, to learn how far drawn numbers spread
@@ -44,6 +43,9 @@ class OwnUnit:
     deviation: float
     ranked: np.ndarray | None = None
     reach: float = 0.0
+
+    def calmed(self, calm: float) -> OwnUnit:
+        return replace(self, tell=self.tell.calmed(calm), reach=calm * self.reach)
 
     def emit(self, scope: Scope, cells: str, u: str, which: str) -> str:
         """u, which: uniform [N, 1].  float32 [N, 1]."""
@@ -79,6 +81,11 @@ class Retelling:
     own: OwnUnit | None = None
 
     uniform = 2  # numbers a draw takes
+
+    def calmed(self, calm: float) -> Retelling:
+        """With smaller errors: what is learned from drawn rows is learned through their noise twice."""
+        code, score, own = (part.calmed(calm) if part else None for part in (self.code, self.score, self.own))
+        return replace(self, code=code, score=score, own=own)  # type: ignore[arg-type]
 
     def emit(self, scope: Scope, cells: str, uniform: str) -> tuple[str, str, bool]:
         """The new code, int64 [N], and number, float32 [N, 1], "" for none; and whether it is in its own unit, or a score."""
@@ -144,7 +151,7 @@ def _own_unit(coder: RowCoder, table: Table, cells: np.ndarray, seed: int) -> Ow
 
 def growing(n: int, d: int, size: int, seconds: float = SECONDS, start: Growing | None = None) -> Growing:
     """As many rounds as the seconds allow, on one core; fewer ones take larger steps."""
-    found = start or Growing(calm=CALM)
+    found = start or Growing()
     folds, rows = n_folds(n), min(n, MOST_ROWS)
     per_tree = 1e-4 + 1.2e-8 * rows * d + found.leaves * (1e-5 + 2e-6 * d)
     most = seconds / (folds * per_tree * (size if size > 2 else 1))

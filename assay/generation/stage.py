@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,16 +14,23 @@ import numpy as np
 from assay.data.table import Blobs, Table
 from assay.generation.columns import RowCoder, fit_rows
 from assay.generation.compose import Composed, compose_pictures, compose_rows
-from assay.generation.judge import PictureJudge, RowJudge
+from assay.generation.judge import TSTR_DRAWS, PictureJudge, RowJudge
 from assay.generation.parts import Pictures, Rows
+from assay.generation.peer import mixture
 from assay.generation.retell import Retelling, fit_retelling
+from assay.metrics.generation import two_sample
 from assay.tasks._problem import Problem
 
 IMAGES, ROWS = "generated_images", "generated_rows"
 LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
+MANY_SAMPLES = 4500  # up to here rows are drawn several times, so that luck does not settle what they teach
+# errors of a number in those of unseen rows: whoever learns from drawn rows learns through their noise twice
+CALM, CALM_OF_MANY = (0.9, 0.7, 0.5, 0.3), (0.9, 0.5)
+MANY_ROWS = 1000  # judging takes its time from here on
 FEW_ROWS = 4000  # up to here it is looked at whether telling the target anew serves a generator
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +50,45 @@ class RowStage:
         return self.retelling.seconds if self.retelling else 0.0
 
     @property
-    def ways(self) -> tuple[bool, ...]:
-        """How a generator may be composed: with the target told anew, and as it is; both where that is to be tried."""
-        return (True, False) if self.retelling and len(self.data.train) <= FEW_ROWS else (True,)
+    def ways(self) -> tuple[float, ...]:
+        """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen
+        rows, and (0) as it is; several where that is to be tried."""
+        n = len(self.data.train)
+        if not self.retelling or n > FEW_ROWS:
+            return (CALM[0],)
+        if self.retelling.code is not None:
+            return CALM[0], 0.0
+        return (*(CALM if n <= MANY_ROWS else CALM_OF_MANY), 0.0)
 
-    def compose(self, generator: Any, retold: bool = True) -> Composed:
-        return compose_rows(self.coder, generator, self.retelling if retold else None)
+    @property
+    def kept_ways(self) -> int:
+        """How many of them, the best of the first fold, are looked at in the others as well."""
+        return 2 if len(self.data.train) <= MANY_ROWS else 1
+
+    @cached_property
+    def peer(self) -> float:
+        """two_sample of a Gaussian mixture of the same rows, which a generator should not fall short of; 0 where rows are so
+        many that nobody looks."""
+        if len(self.data.train) > MANY_ROWS:
+            return 0.0
+        try:
+            drawn = self.judge.made(mixture(self.judge.train.select(self.names)), math.nan, taught=False)
+        except (ValueError, np.linalg.LinAlgError):
+            log.exception("no Gaussian mixture can be fitted to these rows")
+            return 0.0
+        told = two_sample(self.judge.real, drawn)
+        return told if math.isfinite(told) else 0.0
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.coder.columns]
+
+    def compose(self, generator: Any, calm: float = CALM[0]) -> Composed:
+        return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling and calm else None)
 
     def n_samples(self, composed: Composed) -> int:
-        return int(np.clip(len(self.data.train), LEAST_SAMPLES, MOST_SAMPLES))
+        n = len(self.data.train)
+        return int(np.clip(n, max(LEAST_SAMPLES, min(TSTR_DRAWS * n, MANY_SAMPLES)), MOST_SAMPLES))
 
     def before(self, problem: Problem, rows: np.ndarray) -> RowJudge:
         """The judge with other rows held out."""
@@ -63,9 +102,11 @@ class PictureStage:
     labels: tuple[str, ...]
     column: str | None
     own_seconds = 0.0
-    ways = (True,)
+    ways = (0.0,)
+    kept_ways = 1
+    peer = 0.0
 
-    def compose(self, generator: Any, retold: bool = True) -> Composed:
+    def compose(self, generator: Any, calm: float = 0.0) -> Composed:
         shares = np.bincount(self.data.y, minlength=max(1, len(self.labels))) / len(self.data.y)
         return compose_pictures(generator, self.data.size, self.data.channels, self.labels, self.column, shares)
 

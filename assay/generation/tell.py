@@ -42,15 +42,13 @@ SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
 
 @dataclass(frozen=True)
 class Growing:
-    """How trees are grown.  rounds: at most; min_leaf: of the tree of errors.  calm: by how much errors are made smaller,
-    and logits larger, than those of unseen rows; 1 is not at all."""
+    """How trees are grown.  rounds: at most; min_leaf: of the tree of errors."""
 
     rounds: int = 80
     leaves: int = 15
     rate: float = 0.12
     min_leaf: int = 20
     threads: int = 1
-    calm: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +124,12 @@ class Tell:
         broad = np.exp(-0.5 * (y / BROAD) ** 2) / (BROAD * math.sqrt(2 * math.pi))
         return np.asarray((1 - FLOOR) * leaf_density(rows, y - said) + FLOOR * broad)
 
+    def calmed(self, calm: float) -> Tell:
+        """Errors made smaller, or logits larger, by this factor than those of unseen rows; 1 is not at all."""
+        if self.size:
+            return replace(self, sharpness=self.sharpness / calm)
+        return self if self.table is None else replace(self, table=calm * self.table)
+
     def emit(self, scope: Scope, x: str, u: str) -> str:
         """x: float32 [N, d] cells, NaN where missing; u: uniform [N, 1].  int64 [N] codes, or float32 [N, 1] numbers."""
         if self.size and self.tree is not None and self.table is not None:
@@ -166,7 +170,7 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     forests = tuple(parse(b.model_to_string(num_iteration=best), outputs) for b in boosters)
     held = _held(x, fold, boosters, best, outputs)
     losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
-    sharpness = float(SHARPNESS[int(np.argmin(losses))]) / growing.calm
+    sharpness = float(SHARPNESS[int(np.argmin(losses))])
     return Tell(size, forests, sharpness, boosters=tuple(_Cut(b, best) for b in boosters))
 
 
@@ -366,7 +370,7 @@ def _errors(
     flat, place = _flat(grown)
     at, leaves = place[grown.apply(cells)], int(place.max()) + 1
     table = leaf_quantiles(at, error, leaves) - _chance(at, error, leaves)[:, None]
-    return flat, growing.calm * table, grown, place
+    return flat, table, grown, place
 
 
 def _chance(at: np.ndarray, error: np.ndarray, leaves: int) -> np.ndarray:

@@ -7,6 +7,8 @@ named a truth column and never choose anything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from assay.metrics._metric import Metric
@@ -131,25 +133,38 @@ def _core_distances(far: np.ndarray, d: int) -> np.ndarray:
     return np.asarray(np.exp(-(logsumexp(power, axis=1) - np.log(n - 1)) / d))
 
 
+def _clustering(
+    name: str, greater: bool, function: Callable[..., float], about: str, unbounded: bool = False
+) -> Metric:
+    return Metric(name, frozenset({KIND}), greater, function, about, unbounded)
+
+
 metrics = [
-    Metric(name, frozenset({KIND}), greater, function, about, unbounded=function is calinski_harabasz)
-    for name, greater, function, about in (
-        (
-            "clustering_quality",
-            True,
-            clustering_quality,
-            "estimated agreement with a truth nobody has, from a dozen criteria",
-        ),
-        ("silhouette", True, silhouette, "how much nearer rows are to their own cluster than to the next"),
-        ("calinski_harabasz", True, calinski_harabasz, "dispersion between clusters over dispersion within"),
-        ("davies_bouldin", False, davies_bouldin, "spread of clusters over the distance to the most similar one"),
-        ("dbcv", True, dbcv, "density within clusters against density between them, of any shape"),
-        ("adjusted_rand", True, adjusted_rand, "agreement with the truth column, corrected for chance; reported only"),
-        (
-            "normalized_mutual_info",
-            True,
-            normalized_mutual_info,
-            "information shared with the truth column; reported only",
-        ),
-    )
+    _clustering(
+        "clustering_quality",
+        True,
+        clustering_quality,
+        "estimated agreement with a truth nobody has, from a dozen criteria",
+    ),
+    _clustering("silhouette", True, silhouette, "how much nearer rows are to their own cluster than to the next"),
+    _clustering(
+        "calinski_harabasz",
+        True,
+        calinski_harabasz,
+        "dispersion between clusters over dispersion within",
+        unbounded=True,
+    ),
+    _clustering(
+        "davies_bouldin", False, davies_bouldin, "spread of clusters over the distance to the most similar one"
+    ),
+    _clustering("dbcv", True, dbcv, "density within clusters against density between them, of any shape"),
+    _clustering(
+        "adjusted_rand", True, adjusted_rand, "agreement with the truth column, corrected for chance; reported only"
+    ),
+    _clustering(
+        "normalized_mutual_info",
+        True,
+        normalized_mutual_info,
+        "information shared with the truth column; reported only",
+    ),
 ]

@@ -7,6 +7,7 @@ Truth is a `Real`, prediction a `Made`.  None of them rewards copying the traini
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from assay.metrics._metric import Metric
 MOST = 2000  # rows of each side that are compared
 NEIGHBOURS = 5
 FOLDS = 5
+TEACHING = 4  # power of tstr in fidelity
 NEAR = 0.1  # of the median distance from a held-out row to the nearest training row: closer than this is a copy
 
 
@@ -36,7 +38,9 @@ class Made:
     embedding: np.ndarray
     bits: float = float("nan")
     tstr: float = float("nan")
-    told: dict[int, float] = field(default_factory=dict, repr=False)  # two_sample against a `Real`, by its id
+    told: WeakKeyDictionary[Real, float] = field(
+        default_factory=WeakKeyDictionary, repr=False
+    )  # two_sample, reckoned once
 
 
 def two_sample(real: Real, made: Made, weight: np.ndarray | None = None) -> float:
@@ -45,9 +49,9 @@ def two_sample(real: Real, made: Made, weight: np.ndarray | None = None) -> floa
     1: nobody can tell; 0: told without an error.  Lopez-Paz, Oquab, "Revisiting Classifier Two-Sample Tests", ICLR 2017;
     the area under the ROC curve in place of the accuracy.
     """
-    if id(real) not in made.told:
-        made.told[id(real)] = _two_sample(real, made)
-    return made.told[id(real)]
+    if real not in made.told:
+        made.told[real] = _two_sample(real, made)
+    return made.told[real]
 
 
 def _two_sample(real: Real, made: Made) -> float:
@@ -152,8 +156,12 @@ def fidelity(real: Real, made: Made, weight: np.ndarray | None = None) -> float:
 
     Each alone is blind: the first hardly sees a loosened tie to one column, the second sees that one alone.
     """
-    share = 1.0 if np.isnan(made.tstr) else float(np.clip(made.tstr, 0.0, 1.0))
-    return two_sample(real, made) * share**2
+    return weighed(two_sample(real, made), made.tstr)
+
+
+def weighed(told: float, taught: float, enough: float = 1.0) -> float:
+    """fidelity of a two_sample and a tstr that counts up to `enough`."""
+    return told if np.isnan(taught) else told * float(np.clip(taught / enough, 0.0, 1.0)) ** TEACHING
 
 
 _ROWS, _BOTH = frozenset({"generated_rows"}), frozenset({"generated_rows", "generated_images"})
@@ -171,7 +179,7 @@ metrics = [
     Metric("sample_precision", _BOTH, True, sample_precision, "share of samples that lie among the held-out data"),
     Metric("sample_recall", _BOTH, True, sample_recall, "share of held-out data that lie among the samples"),
     Metric("memorised", _BOTH, False, memorised, "share of samples that copy training data, beyond chance"),
-    Metric("fidelity", _ROWS, True, fidelity, "two_sample times the square of tstr, which counts up to 1"),
+    Metric("fidelity", _ROWS, True, fidelity, "two_sample times the fourth power of tstr, which counts up to 1"),
     Metric(
         "tstr", _ROWS, True, _tstr, "score of a model trained on samples, divided by that of one trained on real rows"
     ),

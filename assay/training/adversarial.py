@@ -28,6 +28,9 @@ LOSSES = ("bce", "hinge", "wasserstein")
 COLLAPSED = 0.05  # of the data's spread: samples that vary less are all the same
 GRACE = 5  # epochs before a collapse is looked for
 IN_A_ROW = 3  # epochs it must last
+SETTLED = 8  # batches that the averaged maker's statistics are taken over
+WARM = 2  # the epoch that tells what one takes: the first is slower
+IN_TIME = 0.85  # of the time there is, for epochs; the rest for looking at them
 
 Make = Callable[[nn.Module, Tensor], Tensor]  # maker, condition (n, g) -> samples, noise drawn inside
 
@@ -35,7 +38,8 @@ Make = Callable[[nn.Module, Tensor], Tensor]  # maker, condition (n, g) -> sampl
 @dataclass(frozen=True)
 class Game:
     """penalty: weight of the gradient penalty (0: none).  critic_steps: for every step of the maker.  average: decay of
-    the averaged weights.  patience: epochs without a better score."""
+    the averaged weights.  patience: epochs without a better score.  fitted: only as many epochs as there is time for are
+    planned, so that the schedule comes to its end."""
 
     loss: str
     maker: Rule
@@ -47,6 +51,7 @@ class Game:
     critic_steps: int = 1
     average: float = 0.98
     patience: int = 1 << 30
+    fitted: bool = False
 
 
 def play(
@@ -112,9 +117,12 @@ def _play(
             if ctx.seconds_left() <= 0:
                 break
         epoch += 1
+        if game.fitted and epoch == WARM and ctx.seconds_left() < math.inf:
+            epochs = min(epochs, epoch + max(1, int(IN_TIME * ctx.seconds_left() / (time.monotonic() - began))))
         with torch.no_grad():
-            value = float(score(averaged))
             real, given = batch(drawn)
+            _settle(averaged, make, given)
+            value = float(score(averaged))
             spread = float(make(averaged, given).std(0).mean()) / max(1e-9, float(real.std(0).mean()))
         if not math.isfinite(value) or not math.isfinite(spread):
             raise _diverged(game, epoch)
@@ -169,8 +177,21 @@ def _step(value: Tensor, optimizer: torch.optim.Optimizer, game: Game, epoch: in
 def _average(averaged: nn.Module, maker: nn.Module, decay: float) -> None:
     for a, p in zip(averaged.parameters(), maker.parameters(), strict=True):
         a.lerp_(p, 1 - decay)
-    for kept, buffer in zip(averaged.buffers(), maker.buffers(), strict=True):
-        kept.copy_(buffer)
+
+
+def _settle(averaged: nn.Module, make: Make, given: Tensor) -> None:
+    """Batch normalisation learns the statistics of the averaged weights: those of the maker are of other ones."""
+    norms = [m for m in averaged.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    for _ in range(SETTLED):
+        make(averaged, given)
+    for norm in norms:
+        norm.eval()
 
 
 def _diverged(game: Game, epoch: int) -> Diverged:

@@ -24,7 +24,7 @@ class DcganConfig:
     latent: Annotated[int, Choice(16, 32, 64)] = 32
     width: Annotated[int, Choice(16, 32, 48)] = 16
     batch_size: Annotated[int, Choice(32, 64, 128)] = 64
-    epochs: Annotated[int, Int(15, 150, log=True)] = 40
+    epochs: Annotated[int, Int(50, 1000, log=True)] = 300
 
 
 class Dcgan:
@@ -32,6 +32,7 @@ class Dcgan:
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     lane: ClassVar[str] = "cpu"
     data: ClassVar[str] = "images"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = DcganConfig
     reference: ClassVar[str] = (
         "Radford, Metz, Chintala, Unsupervised Representation Learning with Deep Convolutional GANs, ICLR 2016"
@@ -46,22 +47,20 @@ class Dcgan:
     def cost(self, config: DcganConfig, shape: Shape) -> Cost:
         from search_spaces.generative._image_gan import seconds
 
-        return Cost(
-            seconds(config.epochs, config.batch_size, config.width, 1, shape, 1.0), (256 << 20) + 8000 * shape.n_rows
-        )
+        return Cost(seconds(config.epochs, config.batch_size, config.width, 1, 1.0), (256 << 20) + 8000 * shape.n_rows)
 
     def fit(self, config: DcganConfig, data: Pictures, ctx: TrialContext) -> Any:
         from assay.training.adversarial import Game
         from assay.training.optim import Rule
-        from search_spaces.generative._image_gan import Nets, fit_game, steps_per_epoch
+        from search_spaces.generative._image_gan import AVERAGE, PER_EPOCH, Nets, fit_game
 
         rules = [
             Rule(config.optimizer, rate, momentum=0.0, beta1=config.beta1)
             for rate in (config.learning_rate, config.learning_rate * config.critic_rate)
         ]
         game = Game(
-            config.loss, rules[0], rules[1], config.epochs, steps_per_epoch(data, config.batch_size), config.schedule,
-            patience=max(10, config.epochs // 3),
+            config.loss, rules[0], rules[1], config.epochs, PER_EPOCH, config.schedule, average=AVERAGE,
+            patience=max(40, config.epochs // 3), fitted=True,
         )  # fmt: skip
         return fit_game(Nets(config.latent, config.width, True, config.dropout), game, config.batch_size, data, ctx)
 

@@ -13,6 +13,7 @@ from assay.families import Cost, Shape, TrialContext
 from assay.generation.parts import Inputs, Pictures, Raster, cut, pick_logits
 from assay.space import Choice, Float, Int
 from search_spaces.generative._curves import CURVES, SAMPLED, curve_nats, emit_curve, straight
+from search_spaces.generative._roughness import roughness
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +51,7 @@ class MixturePixelConfig:
     width: Annotated[int, Choice(48, 96)] = 48
     layers: Annotated[int, Int(1, 3)] = 1
     batch_size: Annotated[int, Choice(16, 32, 64)] = 32
-    epochs: Annotated[int, Int(5, 100, log=True)] = 30
+    epochs: Annotated[int, Int(5, 150, log=True)] = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class WrittenMixture:
 
     def emit_step(self, inputs: Inputs, image: str, at: str) -> Raster:
         s, (size, _, channels), p = inputs.scope, self.shape, self.steps
-        inner = self.mixture.emit_inner(inputs)
+        inner = self.mixture.points.emit(inputs)
         row = s.add("Div", at, s.const(np.int64(size * channels)))
         column = s.add("Mod", s.add("Div", at, s.const(np.int64(channels))), s.const(np.int64(size)))
         corner = s.add("Concat", row, column, axis=0)
@@ -125,6 +126,7 @@ class MixturePixelCnn:
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     lane: ClassVar[str] = "cpu"
     data: ClassVar[str] = "images"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = MixturePixelConfig
     reference: ClassVar[str] = (
         "Kolesnikov, Lampert, PixelCNN Models with Auxiliary Variables for Natural Image Modeling, ICML 2017; the auxiliary "
@@ -223,21 +225,15 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
 
     labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
     shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
-    wanted, rough = _roughness(data.x), []
+    wanted, rough = roughness(data.x), []
     for factor in (1.0, CALMEST):
         tried = compose_pictures(replace(found, calm=factor), data.size, data.channels, labels, "label", shares)
         drawn = draw(session(tried.encoded()), tried.spec, CALM_SAMPLES, 0, {})["image"]
-        rough.append(_roughness(drawn[..., : data.channels]))
+        rough.append(roughness(drawn[..., : data.channels]))
     if rough[0] <= rough[1]:
         return 1.0
     share = (rough[0] - wanted) / (rough[0] - rough[1])
     return 1.0 + (CALMEST - 1.0) * float(np.clip(share, 0.0, 1.0))
-
-
-def _roughness(pictures: np.ndarray) -> float:
-    """Mean size of the second differences along both sides."""
-    x = pictures.astype(np.float32)
-    return float(np.mean([np.abs(np.diff(x, 2, axis=a)).mean() for a in (1, 2)]))
 
 
 def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ class WganConfig:
     latent: Annotated[int, Choice(16, 32, 64)] = 32
     width: Annotated[int, Choice(16, 32, 48)] = 16
     batch_size: Annotated[int, Choice(32, 64, 128)] = 64
-    epochs: Annotated[int, Int(15, 150, log=True)] = 40
+    epochs: Annotated[int, Int(50, 1000, log=True)] = 300
 
 
 class WganGp:
@@ -31,6 +31,7 @@ class WganGp:
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
     lane: ClassVar[str] = "cpu"
     data: ClassVar[str] = "images"
+    keeps_time: ClassVar[bool] = True
     Config: ClassVar[type] = WganConfig
     reference: ClassVar[str] = (
         "Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville, Improved Training of Wasserstein GANs, NeurIPS 2017"
@@ -45,13 +46,13 @@ class WganGp:
     def cost(self, config: WganConfig, shape: Shape) -> Cost:
         from search_spaces.generative._image_gan import seconds
 
-        took = seconds(config.epochs, config.batch_size, config.width, config.critic_steps, shape, 3.0)
+        took = seconds(config.epochs, config.batch_size, config.width, config.critic_steps, 3.0)
         return Cost(took, (256 << 20) + 8000 * shape.n_rows)
 
     def fit(self, config: WganConfig, data: Pictures, ctx: TrialContext) -> Any:
         from assay.training.adversarial import Game
         from assay.training.optim import Rule
-        from search_spaces.generative._image_gan import Nets, fit_game, steps_per_epoch
+        from search_spaces.generative._image_gan import AVERAGE, PER_EPOCH, Nets, fit_game
 
         rules = [
             Rule(config.optimizer, rate, momentum=0.0, beta1=0.5, beta2=0.9)
@@ -59,8 +60,8 @@ class WganGp:
         ]
         game = Game(
             "wasserstein", rules[0], rules[1], config.epochs,
-            steps_per_epoch(data, config.batch_size), config.schedule, config.penalty,
-            config.critic_steps, patience=max(10, config.epochs // 3),
+            PER_EPOCH, config.schedule, config.penalty, config.critic_steps, AVERAGE,
+            patience=max(40, config.epochs // 3), fitted=True,
         )  # fmt: skip
         return fit_game(Nets(config.latent, config.width, False, 0.0), game, config.batch_size, data, ctx)
 

@@ -108,9 +108,11 @@ def test_what_the_errors_of_a_leaf_share_by_chance_moves_nothing() -> None:
 
 def test_calm_makes_errors_smaller_and_shares_sharper() -> None:
     x = cells(0)
-    plain, calm = (fit_tell(x, number(x, 1), 0, Growing(calm=c), 0) for c in (1.0, 0.5))
+    plain = fit_tell(x, number(x, 1), 0, Growing(), 0)
+    calm = plain.calmed(0.5)
     assert plain.table is not None and calm.table is not None
     np.testing.assert_allclose(calm.table, 0.5 * plain.table)
     y = (x[:, 0] + np.random.default_rng(0).normal(size=N) > 0).astype(np.int64)
-    plain, calm = (fit_tell(x, y, 2, Growing(calm=c), 0) for c in (1.0, 0.5))
+    plain = fit_tell(x, y, 2, Growing(), 0)
+    calm = plain.calmed(0.5)
     assert calm.shares(x).max(1).mean() > plain.shares(x).max(1).mean() + 0.02

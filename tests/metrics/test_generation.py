@@ -17,6 +17,7 @@ from assay.metrics.generation import (
     sample_precision,
     sample_recall,
     two_sample,
+    weighed,
 )
 
 
@@ -74,10 +75,20 @@ def test_what_a_generator_has_no_value_for_is_left_out() -> None:
     assert METRICS["tstr"].value(REAL, Made(HELD, HELD, tstr=0.97)) == 0.97
 
 
+def test_what_was_told_apart_once_is_known_for_that_real_side_and_not_for_another() -> None:
+    drawn = made(blobs(300, 2))
+    assert two_sample(REAL, drawn) == two_sample(REAL, drawn) > 0.8
+    for seed in range(3):  # each may lie where the one before it was
+        other = HELD + 50 + seed
+        assert two_sample(Real(other, other, TRAIN), drawn) < 0.05
+    assert list(drawn.told) == [REAL]
+
+
 def test_fidelity_asks_for_both_and_for_the_first_alone_without_a_target() -> None:
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 300, 3))
     real = Real(a, a, b)
     drawn = [Made(b, b, tstr=t) for t in (float("nan"), 1.2, 0.9, -0.3)]
     told = two_sample(real, drawn[0])
-    assert [fidelity(real, m) for m in drawn] == pytest.approx([told, told, 0.81 * told, 0.0])
+    assert [fidelity(real, m) for m in drawn] == pytest.approx([told, told, 0.9**4 * told, 0.0])
+    assert weighed(told, 1.2, 1.1) == told > weighed(told, 1.05, 1.1) > weighed(told, 1.0, 1.1)

@@ -55,7 +55,7 @@ def test_a_step_of_the_graph_draws_as_the_network_says_wherever_it_is(channels: 
     noise = rng.standard_normal((4, generator.noise), np.float32)
     uniform = rng.random((4, 1 + generator.uniform), np.float32)
     mixture = generator.mixture
-    inner = (mixture.means[0] + noise @ mixture.lower[0].T).astype(np.float32)
+    inner = (mixture.points.means[0] + noise @ mixture.points.lower[0].T).astype(np.float32)
     shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
     with torch.no_grad():
         logits = generator.net(
@@ -108,7 +108,7 @@ def test_a_step_of_curves_draws_as_the_network_says(channels: int) -> None:
     noise = rng.standard_normal((4, generator.noise), np.float32)
     uniform = rng.random((4, 1 + generator.uniform), np.float32)
     mixture = generator.mixture
-    inner = (mixture.means[0] + noise @ mixture.lower[0].T).astype(np.float32)
+    inner = (mixture.points.means[0] + noise @ mixture.points.lower[0].T).astype(np.float32)
     shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
     with torch.no_grad():
         found = generator.net(

@@ -165,7 +165,7 @@ def reserve_seconds(job: JobSnapshot) -> float:
 
     Three percent and one to two and a half seconds, and what the final build will take: more than the early ones, which have fewer
     members, and what composing, replaying and packing the best trials takes by their size.  Never more than a third of
-    the limit.
+    the limit, but for the share `facts["refit"]` that a task keeps for training on all rows what was chosen.
     """
     limit = job.limits.time_seconds
     if limit is None:
@@ -176,7 +176,8 @@ def reserve_seconds(job: JobSnapshot) -> float:
     ]
     packed = sum(t.size_bytes or 0 for t in best) / PACKED_BYTES
     last = min(MOST_LAST, 1.2 + 0.02 * limit)
-    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed))
+    again = float((job.facts or {}).get("refit", 0.0)) * limit
+    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed)) + again
 
 
 def search_seconds_left(job: JobSnapshot) -> float:

@@ -230,7 +230,7 @@ class _Loop:
         out.mkdir(exist_ok=True)
         built = self.task.deliver(
             self.matrices.problem, sources, out, ensemble=self.resolved.ensemble,
-            info={"job_id": "", "name": "model", "final": True, "threads": self.threads, "counted": snapshot.counted},
+            info={"job_id": "", "name": "model", "threads": self.threads, "counted": snapshot.counted},
             formats=formats, seconds=reserve_seconds(snapshot) or 60.0,
         )  # fmt: skip
         self.model = load(out / built.bundle)

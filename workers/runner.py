@@ -130,7 +130,6 @@ def run_build(slot: Slot, claim: Claim) -> None:
                     "job_id": claim.ref,
                     "name": work.name,
                     "limits": work.limits,
-                    "final": final,
                     "threads": slot.free_cores(),
                     "counted": snapshot.counted,
                 },

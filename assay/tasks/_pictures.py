@@ -103,8 +103,11 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
         families = _worth_starting(families, seconds, because)
     if SPLIT in facts:
         because.append(f"the archive's own test and val splits are used where they hold {OWN_SPLIT} pictures or more")
-    because.append("up to three trials' nets answer together, where the validation pictures like that")
-    again = REFIT if spec.validation.refit and seconds is not None and seconds >= HASTY else 0.0
+    several, again = spec.search.ensemble, 0.0
+    if several:
+        because.append("up to three trials' nets answer together, where the validation pictures like that")
+    if several and spec.validation.refit and seconds is not None and seconds >= HASTY:
+        again = REFIT
     if again:
         because.append(f"{again:.0%} of the time is kept to train nets of what was chosen on all annotated pictures")
     return Resolved(
@@ -112,7 +115,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
         features=(IMAGE,), left_out=tuple((n, "goes with a picture and is not looked at") for n in facts
                                           if n not in (IMAGE, BOXES, MASK, NAMES, SPLIT)),
         method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
-        strategy=pick_strategy(spec), families=families, ensemble=False,
+        strategy=pick_strategy(spec), families=families, ensemble=several,
         lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side, "refit_share": again},
     )  # fmt: skip
 

@@ -75,7 +75,7 @@ class ObjectDetection:
     ) -> Built:
         from assay.vision.deliver import deliver
 
-        return deliver(problem, sources, folder, info, seconds)
+        return deliver(problem, sources, folder, info, seconds, ensemble)
 
     def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
         """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""

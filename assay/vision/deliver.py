@@ -36,10 +36,10 @@ log = logging.getLogger(__name__)
 
 
 def deliver(
-    problem: Problem, sources: Sequence[Source], folder: Path, info: Mapping[str, Any], seconds: float
+    problem: Problem, sources: Sequence[Source], folder: Path, info: Mapping[str, Any], seconds: float, ensemble: bool
 ) -> Built:
-    """Write `model.onnx` and `model.zip`: the best trial's net, and in a final build (`info["final"]`) together with others:
-    those of the next trials where the validation pictures like that, and nets trained on all pictures.
+    """Write `model.onnx` and `model.zip`: the best trial's net, and as an ensemble together with others: those of the next
+    trials where the validation pictures like that, and nets trained on all pictures.
 
     seconds: that there are.  info["threads"]: that may train; info["counted"]: trials, not seconds, are the budget.
     Raises DataError when there is no readable checkpoint, AssayError when no graph answers like its net.
@@ -63,7 +63,7 @@ def deliver(
             missed = f"no completed trial keeps the limits ({asked}); this is the best one"
             fallback = fallback or partial(_package, problem, made, folder, info, missed)
             continue
-        if info.get("final"):
+        if ensemble:
             made = _larger(problem, net, made, ranked[i + 1 :], info, until)
         return _package(problem, made, folder, info, "")
     if fallback is not None:

@@ -42,9 +42,9 @@ def trials(problem: Problem, folder: Path, family: str, *changes: dict[str, Any]
     return found
 
 
-def delivered(problem: Problem, sources: list[Source], folder: Path, **info: Any) -> Built:
-    told = {"job_id": "", "name": "model", "final": True, "threads": 1, "counted": True, **info}
-    return deliver(problem, sources, folder, told, 600.0)
+def delivered(problem: Problem, sources: list[Source], folder: Path, ensemble: bool = True) -> Built:
+    told = {"job_id": "", "name": "model", "threads": 1, "counted": True}
+    return deliver(problem, sources, folder, told, 600.0, ensemble)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def delivered(problem: Problem, sources: list[Source], folder: Path, **info: Any
 def test_a_final_build_adds_other_trials_and_a_net_of_all_pictures(tmp_path: Path, task: str, family: str) -> None:
     problem = problem_of(task)
     sources = trials(problem, tmp_path, family, {}, {})
-    first = delivered(problem, sources, tmp_path, final=False).manifest
+    first = delivered(problem, sources, tmp_path, ensemble=False).manifest
     assert [m["weight"] for m in first["members"]] == [1.0]
     assert first["info"]["of_all_pictures"] == 0
     last = delivered(problem, sources, tmp_path).manifest
@@ -72,8 +72,8 @@ def test_nets_of_all_pictures_are_not_made_where_the_user_says_so_or_time_is_sho
     sources = trials(problem, tmp_path, "unet", {})
     kept = replace(problem, resolved=replace(problem.resolved, refit=False))
     assert delivered(kept, sources, tmp_path).manifest["info"]["of_all_pictures"] == 0
-    told = {"job_id": "", "name": "model", "final": True, "threads": 1, "counted": False}
-    assert deliver(problem, sources, tmp_path, told, 2.0).manifest["info"]["of_all_pictures"] == 0
+    told = {"job_id": "", "name": "model", "threads": 1, "counted": False}
+    assert deliver(problem, sources, tmp_path, told, 2.0, True).manifest["info"]["of_all_pictures"] == 0
 
 
 def test_nets_of_other_places_stay_apart(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import FitContext, whole_rows
 from assay.vision.members import Net
 
-MOST = 3  # nets that are trained on all pictures
+MOST = 4  # nets that are trained on all pictures
 EPOCHS = 1.05  # of those that were best: more pictures bear a few more
-LEAST_EPOCHS = 0.6  # of those that the trial ran: few pictures choose an early end by chance
+LEAST_EPOCHS = 0.5  # of those that the trial ran: few pictures choose an early end by chance
 WORTHWHILE = 0.6  # of the time that such a net takes by the trial's pace: with less it would be worse than none
 THREADED = 0.6  # of a core that a thread more is worth
 PACKING, KEPT = 3.0, 0.06  # seconds, and share of the seconds, that are kept for composing, replaying and packing

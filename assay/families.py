@@ -168,8 +168,9 @@ class Family(Protocol):
     """One kind of model with its search space.
 
     What not every family can do is told by class attributes that are true: `quantiles` (a regression that answers a
-    `assay.quantile.levels.QuantileTarget`, one column a quantile) and `monotone` (it obeys `Split.monotone`); `keeps_time`: a trial
-    takes what time there is; `shortest`: the share of its expected time with which a trial still pays, its schedules shortened.
+    `assay.quantile.levels.QuantileTarget`, one column a quantile), `monotone` (it obeys `Split.monotone`) and `fits_all` (of
+    detectors and segmenters: with an empty validation part it trains for as long as it may and keeps the end); `keeps_time`: a
+    trial takes what time there is; `shortest`: the share of its expected time with which a trial still pays, its schedules shortened.
     """
 
     name: ClassVar[str]

@@ -29,6 +29,7 @@ from assay.spec import (
     learnt_rows,
     limits_of,
     picture_side,
+    refit_share,
     resolve,
 )
 
@@ -133,6 +134,7 @@ class _Loop:
             "n_folds": len(problem.folds),
             "perfect": METRICS[resolved.metric].perfect,
             "side": picture_side(resolved.options),
+            "refit": refit_share(resolved.options),
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(
@@ -227,7 +229,8 @@ class _Loop:
         out = self.folder / "model"
         out.mkdir(exist_ok=True)
         built = self.task.deliver(
-            self.matrices.problem, sources, out, ensemble=self.resolved.ensemble, info={"job_id": "", "name": "model"},
+            self.matrices.problem, sources, out, ensemble=self.resolved.ensemble,
+            info={"job_id": "", "name": "model", "threads": self.threads, "counted": snapshot.counted},
             formats=formats, seconds=reserve_seconds(snapshot) or 60.0,
         )  # fmt: skip
         self.model = load(out / built.bundle)

@@ -148,6 +148,11 @@ def picture_side(options: Mapping[str, Any]) -> int:
     return int(options.get("image_size") or options.get("side") or 0)
 
 
+def refit_share(options: Mapping[str, Any]) -> float:
+    """Share of a job's time that its task keeps for training on all rows what was chosen, from `Resolved.options`."""
+    return float(options.get("refit_share", 0.0))
+
+
 def learnt_rows(n: int, options: Mapping[str, Any]) -> int:
     """Of n rows with a target, those that are not of a test part which the data itself names."""
     return max(1, n - int(options.get("tested", 0)))

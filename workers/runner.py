@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from app.storage import SMALL, Storage
-from assay.search.lifecycle import Phase
+from assay.search.lifecycle import JobStatus, Phase
 from assay.search.plan import JobSnapshot, search_seconds_left, slack_seconds
 from assay.search.store import Claim, Outcome, extended
 from assay.search.trial import Report, TrialStatus, Verdict
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 VALIDATE_SECONDS = 900.0
 PREDICT_SECONDS = 3600.0
 BUILD_SECONDS = 600.0
+HURRIED_SECONDS = 10.0  # of a last build that somebody waits for
 INTAKE_MB = 6_000  # memory of the child that reads a foreign file
 FOREVER = 7 * 86_400.0
 T = TypeVar("T")
@@ -113,6 +114,8 @@ def run_build(slot: Slot, claim: Claim) -> None:
     folder.mkdir()
     limit = snapshot.limits.time_seconds
     left = BUILD_SECONDS if limit is None else max(3.0, limit + 0.25 * slack_seconds(limit) - snapshot.elapsed)
+    if _asked_to_stop(snapshot):
+        left = min(left, HURRIED_SECONDS)
     try:
         answer = slot.ask(
             claim,
@@ -123,7 +126,13 @@ def run_build(slot: Slot, claim: Claim) -> None:
                 "folder": str(folder),
                 "ensemble": bool(final and work.resolved["ensemble"]),
                 "formats": work.formats,
-                "info": {"job_id": claim.ref, "name": work.name, "limits": work.limits},
+                "info": {
+                    "job_id": claim.ref,
+                    "name": work.name,
+                    "limits": work.limits,
+                    "threads": slot.free_cores(),
+                    "counted": snapshot.counted,
+                },
                 "seconds": left,
             },
             seconds=_build_seconds(snapshot, final),
@@ -144,6 +153,11 @@ def run_build(slot: Slot, claim: Claim) -> None:
     _until_written(
         slot, lambda: rows.publish_model(store, claim, work, done, *stored, seconds=time.monotonic() - began)
     )
+
+
+def _asked_to_stop(job: JobSnapshot) -> bool:
+    """Whether somebody wants it to end now: what is left of its time is not to be used up."""
+    return job.status is JobStatus.CANCELLING or (job.status is JobStatus.FINISHING and job.stop_reason is None)
 
 
 def _build_seconds(job: JobSnapshot, final: bool) -> float:

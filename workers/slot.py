@@ -92,6 +92,11 @@ class Slot:
         """One thread a child while slots and cores match; a lone slot on a large machine uses them all."""
         return max(1, cores() // max(1, len(self.worker.slots)))
 
+    def free_cores(self) -> int:
+        """Cores that this slot's child may use now: its own, and those of slots that have nothing to do."""
+        idle = sum(not slot.busy for slot in self.worker.slots if slot is not self)
+        return min(cores(), self.threads() * (1 + idle))
+
     # -- the child ------------------------------------------------------------------------------------------------
 
     def _warm_up(self) -> Child:

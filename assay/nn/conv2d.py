@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -44,6 +45,19 @@ class TorchMaps(TorchOps):
 
     def channel_softmax(self, x: Tensor) -> Tensor:
         return x.softmax(1)
+
+    def mirrored(self, x: Tensor) -> Tensor:
+        """The last axis the other way round."""
+        return x.flip(-1)
+
+    def picked(self, x: Tensor, places: np.ndarray, axis: int) -> Tensor:
+        """places: int64 positions along an axis."""
+        return x.index_select(axis, torch.from_numpy(places))
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(2 N, ...) -> (N, ...) and (N, ...)"""
+        first, second = x.chunk(2, 0)
+        return first, second
 
     def dilated(self, x: Tensor, conv: nn.Conv2d, norm: nn.Module) -> Tensor:
         return self.conv(x, conv, norm)
@@ -79,6 +93,17 @@ class ScopeMaps(ScopeOps):
     def channel_softmax(self, x: str) -> str:
         return self.scope.add("Softmax", x, axis=1)
 
+    def mirrored(self, x: str) -> str:
+        one = [self.scope.const(np.array([v], np.int64)) for v in (-1, np.iinfo(np.int64).min, -1, -1)]
+        return self.scope.add("Slice", x, *one)
+
+    def picked(self, x: str, places: np.ndarray, axis: int) -> str:
+        return self.scope.add("Gather", x, self.scope.const(places.astype(np.int64)), axis=axis)
+
+    def halves(self, x: str) -> tuple[str, str]:
+        first, second = self.scope.add_many("Split", x, axis=0, num_outputs=2, outputs=2)
+        return first, second
+
     def dilated(self, x: str, conv: nn.Conv2d, norm: nn.Module) -> str:
         """A convolution with holes and its batch norm."""
         assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None and norm.running_mean is not None
@@ -98,7 +123,12 @@ TORCH = TorchMaps()
 
 
 class PictureMaps(nn.Module):
-    """A net over pictures.  Subclasses give `body(ops, x)`, x scaled to about -2 to 2, (N, 3, side, side)."""
+    """A net over pictures.  Subclasses give `body(ops, x)`, x scaled to about -2 to 2, (N, 3, side, side).
+
+    turns: whether its answers to mirrored pictures can be turned back.
+    """
+
+    turns: ClassVar[bool] = False
 
     def compute(self, ops: Maps, x: Value) -> Value:
         """x: float (N, 3, side, side), 0 to 255."""
@@ -111,6 +141,16 @@ class PictureMaps(nn.Module):
         """x: float (N, 3, side, side), 0 to 255."""
         out: Tensor = self.compute(TORCH, x)
         return out
+
+    def both_ways(self, ops: Maps, x: Value) -> Value:
+        """The mean of what is answered of the pictures and, turned back, of the mirrored ones."""
+        plain, other = ops.halves(self.compute(ops, ops.concat([x, ops.mirrored(x)], 0)))
+        half = ops.const(np.array(0.5, np.float32))
+        return ops.mul(ops.add(plain, self.turned_back(ops, other)), half)
+
+    def turned_back(self, ops: Maps, answer: Value) -> Value:
+        """The answer to mirrored pictures as one to the pictures, of a net that `turns`."""
+        raise NotImplementedError
 
     def emit(self, scope: Scope, x: str) -> str:
         """x: uint8 (N, side, side, 3)."""

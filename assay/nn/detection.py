@@ -6,7 +6,7 @@ An answer is (P, 4 + classes) for P places: x0, y0, x1, y1 in shares of the side
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +29,16 @@ def places(side: int, strides: tuple[int, ...] = STRIDES) -> tuple[np.ndarray, n
         centres.append(np.stack([x.ravel(), y.ravel()], 1))
         steps.append(np.full(x.size, stride / side))
     return np.concatenate(centres).astype(np.float32), np.concatenate(steps).astype(np.float32)
+
+
+def mirrored_places(side: int, strides: tuple[int, ...] = STRIDES) -> np.ndarray:
+    """For every place the one that is in its place in the mirror, int64 (P,)."""
+    found, before = [], 0
+    for stride in strides:
+        k = side // stride
+        found.append(before + np.arange(k * k).reshape(k, k)[:, ::-1].ravel())
+        before += k * k
+    return np.concatenate(found)
 
 
 class Detector(PictureMaps):
@@ -74,6 +84,8 @@ class Fcos(Detector):
     pyramid: maps at strides 8, 16 and 32.  wide: channels of the heads.
     """
 
+    turns: ClassVar[bool] = True
+
     def __init__(self, classes: int, side: int, shrink: int, pyramid: Pyramid, wide: int, depth: int) -> None:
         super().__init__(classes, side, shrink)
         self.pyramid = pyramid
@@ -88,6 +100,15 @@ class Fcos(Detector):
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.kind.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
         nn.init.constant_(self.reach.bias, 1.0)  # type: ignore[arg-type]
+
+    def turned_back(self, ops: Maps, answer: Value) -> Value:
+        width = 4 + self.classes
+        turned = np.eye(width, dtype=np.float32)  # of places' rows: x0 and x1 change places and sides
+        turned[:4, :4] = [[0, 0, -1, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]]
+        shift = np.zeros(width, np.float32)
+        shift[[0, 2]] = 1.0
+        table = ops.picked(ops.reshape(answer, (-1, width)), mirrored_places(self.side), 1)
+        return ops.reshape(ops.add(ops.matmul(table, ops.const(turned)), ops.const(shift)), (-1,))
 
     def raw(self, ops: Maps, x: Value) -> tuple[Value, Value, Value]:
         """Logits (N, classes, P), distances to the left, top, right and bottom in strides (N, 4, P), centre-ness logits."""

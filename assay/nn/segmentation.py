@@ -6,7 +6,7 @@ An answer is (classes, side, side) probabilities, flattened to one row.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -16,11 +16,14 @@ from assay.nn.pyramids import Pyramid
 
 
 class Segmenter(PictureMaps):
-    """shrink: by which the square is made smaller first; the answer has the square's size.  drop: of the last features."""
+    """shrink: by which the square is made smaller first; the answer has the square's size.  drop: of the last features.
+    across: pixels of the square's side, for answers to mirrored pictures."""
+
+    turns: ClassVar[bool] = True
 
     def __init__(self, classes: int, shrink: int, drop: float) -> None:
         super().__init__()
-        self.classes, self.shrink = classes, shrink
+        self.classes, self.shrink, self.across = classes, shrink, 0
         self.drop = nn.Dropout(drop)
 
     def compute(self, ops: Maps, x: Value) -> Value:
@@ -31,6 +34,10 @@ class Segmenter(PictureMaps):
 
     def scaled(self, ops: Maps, x: Value) -> Value:
         return ops.mul(ops.add(x, ops.const(_SHIFT)), ops.const(_FACTOR))
+
+    def turned_back(self, ops: Maps, answer: Value) -> Value:
+        rows = ops.mirrored(ops.reshape(answer, (-1, self.across)))
+        return ops.reshape(rows, (-1,))
 
     def logits(self, ops: Maps, x: Value) -> list[Value]:
         """At the size of x, (N, classes, h, w); then those of auxiliary heads."""

@@ -15,6 +15,10 @@ from assay.search.trial import Trial, TrialStatus
 from assay.space import Space
 
 COUNTED_SECONDS = 10.0  # of the time limit for each trial of the trial limit, from which the clock is not looked at
+CONVINCING = 4  # trials that fail alike for a reason of OF_DATA
+OF_DATA = frozenset(
+    {"schema_mismatch", "single_class_target", "target_not_found", "too_few_rows", "unsupported_format"}
+)
 LIKELY = 4  # best trials: about as many are in an ensemble
 MOST_LAST = 2.5  # seconds kept for what every last build does, whatever its size; short jobs keep less
 PACKED_BYTES = 2.5e7  # of checkpoints that are composed, replayed and packed in a second
@@ -155,7 +159,7 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
         return StopReason.TRIAL_LIMIT
     if limits.patience_trials is not None and _since_best(job) >= limits.patience_trials:
         return StopReason.PATIENCE
-    if job.exhausted and not job.open:
+    if (job.exhausted and not job.open) or _data_at_fault(job):
         return StopReason.SPACE_EXHAUSTED
     return None
 
@@ -165,7 +169,7 @@ def reserve_seconds(job: JobSnapshot) -> float:
 
     Three percent and one to two and a half seconds, and what the final build will take: more than the early ones, which have fewer
     members, and what composing, replaying and packing the best trials takes by their size.  Never more than a third of
-    the limit.
+    the limit, but for the share `facts["refit"]` that a task keeps for training on all rows what was chosen.
     """
     limit = job.limits.time_seconds
     if limit is None:
@@ -176,7 +180,8 @@ def reserve_seconds(job: JobSnapshot) -> float:
     ]
     packed = sum(t.size_bytes or 0 for t in best) / PACKED_BYTES
     last = min(MOST_LAST, 1.2 + 0.02 * limit)
-    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed))
+    again = float((job.facts or {}).get("refit", 0.0)) * limit
+    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed)) + again
 
 
 def search_seconds_left(job: JobSnapshot) -> float:
@@ -230,6 +235,13 @@ def _no_trial(job: JobSnapshot) -> str:
             f": {first.why}" if first.why else ""
         )
     return "no trial completed within the limits; allow more time or choose simpler families"
+
+
+def _data_at_fault(job: JobSnapshot) -> bool:
+    """Whether the first trials all failed for a reason that lies in the data, which no configuration can change."""
+    ended = [t for t in job.trials if t.ended and t.number >= job.restarted_at]
+    codes = {t.error for t in ended}
+    return len(ended) >= CONVINCING and len(codes) == 1 and codes <= OF_DATA
 
 
 def _running(job: JobSnapshot) -> bool:

@@ -140,7 +140,7 @@ def prepare(table: Table, resolved: Resolved) -> Problem:
     plain = kept.select([n for n in resolved.features if n in kept.names])
     given = resolved.options.get("parts")  # the user's own validation or test dataset
     if given is None:
-        folds = pictures.folds_of(kept, resolved, files, notes)
+        folds, _ = pictures.folds_of(kept, resolved, files, notes)
     else:
         rng = np.random.default_rng([resolved.seed, 1])
         folds = given_folds(given, keep, resolved, 2, rng, y=np.zeros(len(keep), np.int64), groups=None, order=None)

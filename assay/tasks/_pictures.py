@@ -22,6 +22,10 @@ from assay.tasks._problem import Problem
 IMAGE, BOXES, MASK, NAMES, SPLIT = "image", "boxes", "mask", "mask_classes", "split"
 SIDES = ((1_500, 256), (4_000, 192))  # (pictures at most, side of the square); 128 beyond
 HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has at most this side
+PLAIN = 20.0  # pixels of a thing's longer side that are enough to see what it is,
+SMALLER = 0.2  # when all but this share of the things have as many
+REFIT = 0.4  # share of the time in which nets of what was chosen are trained on all pictures, where it is not hasty
+FROM_SCRATCH = ("deeplab", "detr", "fcos", "unet")
 JUDGES = 400  # pictures that validate at most
 OWN_SPLIT = 10  # pictures that a split of the archive must hold to be used
 GATE = 4  # real pictures that every graph is compared on
@@ -64,6 +68,13 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
             pointer="/dataset_id",
             code="too_few_rows",
         )
+    if target == BOXES and facts[target].distinct == 1 and getattr(facts[target], "example", None) == "[]":
+        raise SpecError(
+            "no picture has anything annotated in it; there is nothing to learn. The warnings of the dataset tell of "
+            "annotations that were left out",
+            pointer="/dataset_id",
+            code="too_few_rows",
+        )
     if spec.objective.metric == "auto":
         because.append(f"metric {metric}: the usual one for {task.type.replace('_', ' ')}")
     else:
@@ -82,28 +93,56 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
         folds = 4 if usable < 60 else 5 if usable < 400 else 8
     because.append(f"validation holdout of 1/{folds}: {usable} pictures; nets are trained once")
     side = side_of(usable, spec.limits.time_seconds)
-    because.append(f"pictures scaled into {side} x {side} pixels, for {usable} of them and the time there is")
+    large = f", or {HASTY_SIDE} where boxes show that the things in them are large" if side > HASTY_SIDE else ""
+    because.append(f"pictures scaled into {side} x {side} pixels, for {usable} of them and the time there is{large}")
+    seconds = spec.limits.time_seconds
     families = pick_families(spec, usable, 1, 1)
     if spec.search.families is None:
         families, absent = available(families)
         because += [f"{name} is left out: {why}" for name, why in absent]
+        families = _worth_starting(families, seconds, because)
     if SPLIT in facts:
         because.append(f"the archive's own test and val splits are used where they hold {OWN_SPLIT} pictures or more")
-    because.append("the best trial is delivered alone: boxes and masks of several are not averaged")
+    several, again = spec.search.ensemble, 0.0
+    if several:
+        because.append("up to three trials' nets answer together, where the validation pictures like that")
+    if several and spec.validation.refit and seconds is not None and seconds >= HASTY:
+        again = REFIT
+    if again:
+        because.append(f"{again:.0%} of the time is kept to train nets of what was chosen on all annotated pictures")
     return Resolved(
         task=task.type, kind=kind, target=target, metric=metric, greater_is_better=METRICS[metric].greater_is_better,
         features=(IMAGE,), left_out=tuple((n, "goes with a picture and is not looked at") for n in facts
                                           if n not in (IMAGE, BOXES, MASK, NAMES, SPLIT)),
         method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
-        strategy=pick_strategy(spec), families=families, ensemble=False,
-        lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side},
+        strategy=pick_strategy(spec), families=families, ensemble=several,
+        lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side, "refit_share": again},
     )  # fmt: skip
+
+
+def _worth_starting(families: tuple[str, ...], seconds: float | None, because: list[str]) -> tuple[str, ...]:
+    """Without nets from random weights where a short time is better spent on nets that have seen ImageNet."""
+    slow = tuple(f for f in families if f in FROM_SCRATCH)
+    if seconds is None or seconds >= HASTY or not any(f.startswith("pretrained_") for f in families) or not slow:
+        return families
+    because.append(f"{', '.join(slow)} left out: in {seconds:g} s nets that have seen ImageNet learn more")
+    return tuple(f for f in families if f not in slow)
 
 
 def side_of(n: int, seconds: float | None) -> int:
     """Of the square that n pictures are scaled into: as memory and time allow."""
     side = next((s for most, s in SIDES if n <= most), 128)
     return min(side, HASTY_SIDE) if seconds is not None and seconds < HASTY else side
+
+
+def sized(resolved: Resolved, shares: np.ndarray) -> Resolved:
+    """With a smaller square where the things are large: a net sees more of them at once there, and learns more in the time.
+
+    shares: the longer side of every box, of that of its picture.
+    """
+    side = int(resolved.options["side"])
+    large = len(shares) > 0 and float(np.quantile(shares, SMALLER)) * HASTY_SIDE >= PLAIN
+    return replace(resolved, options={**resolved.options, "side": min(side, HASTY_SIDE) if large else side})
 
 
 def front_of(resolved: Resolved) -> ImageFront:
@@ -118,10 +157,16 @@ def problem_of(
     kept = table.take(keep)
     files = kept.blobs(IMAGE)
     pictures = decoded(front, files)
-    folds = folds_of(kept, resolved, files, notes)
+    folds, tested = folds_of(kept, resolved, files, notes)
     features = Table({IMAGE: pictures}, {IMAGE: ColumnType.IMAGE})
     return Problem(
-        resolved=replace(resolved, n_classes=len(classes), folds=1, n_rows=len(keep)),
+        resolved=replace(
+            resolved,
+            n_classes=len(classes),
+            folds=1,
+            n_rows=len(keep),
+            options={**resolved.options, "tested": tested},
+        ),
         features=features,
         y=y,
         weight=None,
@@ -148,8 +193,11 @@ def sorted_classes(labels: set[str], resolved: Resolved) -> tuple[str, ...]:
     return tuple(sorted(labels))
 
 
-def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -> Folds:
-    """Equal files stay together; a test or val split of the archive is used if it is large enough."""
+def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -> tuple[Folds, int]:
+    """Equal files stay together; a test or val split of the archive is used if it is large enough.
+
+    And how many pictures the archive itself sets apart to test on: nothing ever learns from those.
+    """
     n = len(table)
     rng = np.random.default_rng([resolved.seed, 1])
     digests = [hashlib.sha256(f or b"").digest() for f in files]
@@ -158,6 +206,7 @@ def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -
     split = table.words(SPLIT).values() if SPLIT in table.columns else np.full(n, "", object)
     test, valid = (_named(split, name, code, n, notes) for name in ("test", "val"))
     valid &= ~test
+    tested = int(test.sum())
     rest = np.unique(code[~test & ~valid])
     if not valid.any() or not test.any():
         fraction = 0.0 if test.any() else resolved.test_fraction
@@ -170,7 +219,7 @@ def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -
     train = ~test & ~valid
     if not train.any() or not valid.any():
         raise DataError("too few different pictures to train on some and judge on others", code="too_few_rows")
-    return Folds(np.flatnonzero(test), ((np.flatnonzero(train), np.flatnonzero(valid)),))
+    return Folds(np.flatnonzero(test), ((np.flatnonzero(train), np.flatnonzero(valid)),)), tested
 
 
 def _named(split: np.ndarray, name: str, code: np.ndarray, n: int, notes: list[str]) -> np.ndarray:

@@ -48,6 +48,8 @@ class ObjectDetection:
         classes = pictures.sorted_classes({str(t["label"]) for r in read for t in r}, resolved)
         files = table.blobs(pictures.IMAGE)
         things = [things_of(r, classes, picture_size(files[int(i)])) for r, i in zip(read, keep, strict=True)]
+        boxes = np.concatenate([t.boxes for t in things])
+        resolved = pictures.sized(resolved, (boxes[:, 2:] - boxes[:, :2]).max(1))
         return pictures.problem_of(table, resolved, keep, pictures.objects(things), classes, [])
 
     def warnings(self, table: Table, resolved: Resolved) -> list[dict[str, Any]]:
@@ -73,7 +75,7 @@ class ObjectDetection:
     ) -> Built:
         from assay.vision.deliver import deliver
 
-        return deliver(problem, sources, folder, info)
+        return deliver(problem, sources, folder, info, seconds, ensemble)
 
     def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
         """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""

@@ -38,11 +38,11 @@ class Segmentation:
         return pictures.resolve(spec, profile, KIND, self.default_metric(KIND), (pictures.MASK, pictures.BOXES))
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
-        side = int(resolved.options["side"])
         if resolved.target == pictures.MASK:
-            keep, masks, classes, notes = from_masks(table, side)
+            keep, masks, classes, notes = from_masks(table, int(resolved.options["side"]))
         else:
-            keep, masks, classes, notes = from_outlines(table, resolved, side)
+            resolved = _sized(table, resolved)
+            keep, masks, classes, notes = from_outlines(table, resolved, int(resolved.options["side"]))
         return pictures.problem_of(table, resolved, keep, masks, classes, notes)
 
     def warnings(self, table: Table, resolved: Resolved) -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ class Segmentation:
     ) -> Built:
         from assay.vision.deliver import deliver
 
-        return deliver(problem, sources, folder, info)
+        return deliver(problem, sources, folder, info, seconds, ensemble)
 
     def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
         """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""
@@ -118,6 +118,19 @@ def from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[s
     if len(classes) < 2:
         raise DataError("the masks know one class only; there is nothing to tell apart", code="single_class_target")
     return np.array(keep), np.stack(masks), classes, []
+
+
+def _sized(table: Table, resolved: Resolved) -> Resolved:
+    """With the side of the square that things of these sizes want."""
+    from assay.vision.truth import picture_size, read_things
+
+    files, shares = table.blobs(pictures.IMAGE), []
+    for i, text in enumerate(table.words(pictures.BOXES).values()):
+        data = files[i]
+        if text and data is not None:
+            longer = max(1, *picture_size(data))
+            shares += [max(t["box"][2:]) / longer for t in read_things(text, i)]
+    return pictures.sized(resolved, np.array(shares, np.float64))
 
 
 def from_outlines(

@@ -174,9 +174,16 @@ def _wants_whole(problem: Problem, family: Family) -> bool:
     return problem.resolved.refit and problem.resolved.options.get("parts") is None and isinstance(family, WholeFamily)
 
 
+def whole_rows(problem: Problem) -> np.ndarray:
+    """All rows, but for those that the data itself sets apart to test on, and copies of them."""
+    if not problem.resolved.options.get("tested"):
+        return np.arange(len(problem.y))
+    return np.unique(np.concatenate([np.concatenate(pair) for pair in problem.folds.pairs]))
+
+
 def _prepare(problem: Problem, recipe: Wish, fold: int) -> Prepared:
     if fold == WHOLE:
-        train, valid = np.arange(len(problem.y)), np.arange(0)
+        train, valid = whole_rows(problem), np.arange(0)
     else:
         train, valid = problem.folds.pairs[fold]
     y, y_valid = problem.y[train], problem.y[valid]

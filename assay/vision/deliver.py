@@ -1,10 +1,11 @@
-"""From checkpoints to a delivered detector or segmenter: the best trial whose graph answers like its fitted net."""
+"""From checkpoints to a delivered detector or segmenter: the best trials' nets, and nets of all pictures, as one graph."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib import metadata as packages
@@ -24,44 +25,103 @@ from assay.model.graph import Graph, Scope
 from assay.model.manifest import Manifest, Member
 from assay.tasks._problem import Problem
 from assay.vision.decode import Decoder, unlike
+from assay.vision.members import CANDIDATES, Net, Team, alone, joined, mean_graph
+from assay.vision.refit import Whole, wholes
 
 TRIED = 5  # best trials tried before a job is given up
+JOINING = 0.4  # share of the seconds left that may be spent on choosing who answers together
 ATOL = 1e-3  # of the scores, shares of the side and probabilities that a graph answers
 PIXELS = 0.002  # share of the pixels whose class may differ: where two classes are nearly tied
 log = logging.getLogger(__name__)
 
 
-def deliver(problem: Problem, sources: Sequence[Source], folder: Path, info: Mapping[str, Any]) -> Built:
-    """Write `model.onnx` and `model.zip`.
+def deliver(
+    problem: Problem, sources: Sequence[Source], folder: Path, info: Mapping[str, Any], seconds: float, ensemble: bool
+) -> Built:
+    """Write `model.onnx` and `model.zip`: the best trial's net, and as an ensemble together with others: those of the next
+    trials where the validation pictures like that, and nets trained on all pictures.
 
+    seconds: that there are.  info["threads"]: that may train; info["counted"]: trials, not seconds, are the budget.
     Raises DataError when there is no readable checkpoint, AssayError when no graph answers like its net.
     """
+    until = time.monotonic() + seconds
     limits = info.get("limits") or {}
+    ranked = sorted(sources, key=lambda s: (-s.score, s.number))
     told = "no completed trial has a readable checkpoint"
-    fallback: Callable[[str], Built] | None = None
-    for source in sorted(sources, key=lambda s: (-s.score, s.number))[:TRIED]:
-        try:
-            opened = checkpoint.load(source.path)
-            gate, graph = opened.array("gate"), opened.graph
-        except (DataError, KeyError, OSError):
-            log.exception("the checkpoint of trial %d cannot be read", source.number)
+    fallback: Callable[[], Built] | None = None
+    for i, source in enumerate(ranked[:TRIED]):
+        net = opened(source)
+        if net is None:
             continue
-        types = {n: ColumnType(problem.features.types[n]) for n in problem.features.names}
-        about = {"producer": "assay", "job": str(info.get("job_id", ""))}
-        onnx, names = model_bytes(delivered(problem, graph), types, about, problem.fronts)
-        difference, message, ms = replay(problem, onnx, names, gate)
-        if message:
-            told = f"the graph of trial {source.number} does not answer like its net: {message}"
+        made = composed(problem, alone(net), (), info)
+        if isinstance(made, str):
+            told = f"the graph of trial {source.number} does not answer like its net: {made}"
             log.warning(told)
             continue
-        made = partial(_package, problem, source, opened, onnx, names, difference, ms, folder, info)
-        fallback = fallback or made
-        if not _over(limits, onnx, ms):
-            return made("")
+        if _over(limits, made):
+            asked = ", ".join(f"{k} {limits[k]:g}" for k in ("predict_ms_per_row", "model_mb") if limits.get(k))
+            missed = f"no completed trial keeps the limits ({asked}); this is the best one"
+            fallback = fallback or partial(_package, problem, made, folder, info, missed)
+            continue
+        if ensemble:
+            made = _larger(problem, net, made, ranked[i + 1 :], info, until)
+        return _package(problem, made, folder, info, "")
     if fallback is not None:
-        asked = ", ".join(f"{k} {limits[k]:g}" for k in ("predict_ms_per_row", "model_mb") if limits.get(k))
-        return fallback(f"no completed trial keeps the limits ({asked}); this is the best one")
+        return fallback()
     raise DataError(told) if told.startswith("no completed") else AssayError(told)
+
+
+@dataclass(frozen=True, eq=False)
+class Composed:
+    """A graph that answers like its nets.  wholes: how many of them learned from all pictures; difference, ms: of the replay."""
+
+    team: Team
+    wholes: int
+    onnx: bytes
+    names: Mapping[str, str]
+    difference: float
+    ms: float
+
+
+def opened(source: Source) -> Net | None:
+    """None for a checkpoint that cannot be read."""
+    try:
+        found = checkpoint.load(source.path)
+        return Net(source, found, found.array("gate"))
+    except (DataError, KeyError, OSError):
+        log.exception("the checkpoint of trial %d cannot be read", source.number)
+        return None
+
+
+def composed(problem: Problem, team: Team, more: Sequence[Whole], info: Mapping[str, Any]) -> Composed | str:
+    """The team and nets of all pictures as one graph, or why it does not answer like them."""
+    types = {n: ColumnType(problem.features.types[n]) for n in problem.features.names}
+    about = {"producer": "assay", "job": str(info.get("job_id", ""))}
+    graph = mean_graph([*(n.opened.graph for n in team.nets), *(w.graph for w in more)])
+    onnx, names = model_bytes(delivered(problem, graph), types, about, problem.fronts)
+    gate = np.mean([*(n.gate for n in team.nets), *(w.gate for w in more)], axis=0)
+    difference, message, ms = replay(problem, onnx, names, gate)
+    return message or Composed(team, len(more), onnx, names, difference, ms)
+
+
+def _larger(
+    problem: Problem, net: Net, best: Composed, others: Sequence[Source], info: Mapping[str, Any], until: float
+) -> Composed:
+    """The best net with others, as far as time and limits allow."""
+    limits, counted = info.get("limits") or {}, bool(info.get("counted"))
+    found = [n for n in map(opened, others[:CANDIDATES]) if n is not None]
+    spare = float("inf") if counted else JOINING * (until - time.monotonic())
+    team = joined(problem, [net, *found], spare, best.ms)
+    more = wholes(problem, team.nets, until - time.monotonic(), 1 if counted else int(info.get("threads", 1)), counted)
+    for nets, learned in ((team, more), (team, []), (alone(net), more)):
+        if len(nets.nets) + len(learned) == 1:
+            continue
+        made = composed(problem, nets, learned, info)
+        if isinstance(made, str):
+            log.warning("several nets as one graph do not answer like themselves: %s", made)
+        elif not _over(limits, made):
+            return made
+    return best
 
 
 def delivered(problem: Problem, graph: Graph) -> Delivered:
@@ -126,17 +186,14 @@ def replay(problem: Problem, onnx: bytes, names: Mapping[str, str], gate: np.nda
     return differ, f"{differ:.2%} of the pixels differ" if differ > PIXELS else "", ms
 
 
-def _over(limits: Mapping[str, Any], onnx: bytes, ms: float) -> bool:
-    asked = ((limits.get("predict_ms_per_row"), ms), (limits.get("model_mb"), len(onnx) / 1e6))
+def _over(limits: Mapping[str, Any], made: Composed) -> bool:
+    asked = ((limits.get("predict_ms_per_row"), made.ms), (limits.get("model_mb"), len(made.onnx) / 1e6))
     return any(limit and has > limit for limit, has in asked)
 
 
-def _package(
-    problem: Problem, source: Source, opened: checkpoint.Checkpoint, onnx: bytes, names: Mapping[str, str],
-    difference: float, ms: float, folder: Path, info: Mapping[str, Any], missed: str,
-) -> Built:  # fmt: skip
-    resolved = problem.resolved
-    gate = {"rows": len(problem.gate), "max_difference": difference}
+def _package(problem: Problem, made: Composed, folder: Path, info: Mapping[str, Any], missed: str) -> Built:
+    resolved, team = problem.resolved, made.team
+    gate = {"rows": len(problem.gate), "max_difference": made.difference}
     (train, valid), test = problem.folds.pairs[0], problem.folds.test
     front = problem.fronts["image"]
     field = {
@@ -155,16 +212,16 @@ def _package(
         metric=resolved.metric,
         created_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         input_schema=(field,),
-        outputs=dict(names),
+        outputs=dict(made.names),
         classes=problem.classes,
-        metrics=opened.info["metrics"],
-        test_metrics=opened.info["test_metrics"],
-        members=(Member(source.number, source.family, 1.0),),
+        metrics=team.metrics,
+        test_metrics=team.test_metrics,
+        members=tuple(Member(n.source.number, n.source.family, 1.0 / len(team.nets)) for n in team.nets),
         fronts={"image": front.about},
         versions={p: packages.version(p) for p in ("numpy", "onnxruntime", "onnx")},
         info={
             "job_id": info.get("job_id", ""),
-            "score": source.score,
+            "score": team.score,
             "score_std": 0.0,
             "rows": {
                 "train": len(train),
@@ -174,11 +231,12 @@ def _package(
             },
             "validation": {"method": resolved.method, "folds": 1},
             "gate": gate,
-            "predict_ms_per_row": ms,
+            "predict_ms_per_row": made.ms,
+            "of_all_pictures": made.wholes,
             "side": front.shape[0],
         }
         | ({"limits_missed": missed} if missed else {}),
     )
-    (folder / "model.onnx").write_bytes(onnx)
-    write_bundle(folder / "model.zip", onnx, manifest)
-    return Built("model.zip", "model.onnx", manifest.to_json(), source.score, gate)
+    (folder / "model.onnx").write_bytes(made.onnx)
+    write_bundle(folder / "model.zip", made.onnx, manifest)
+    return Built("model.zip", "model.onnx", manifest.to_json(), team.score, gate)

@@ -39,7 +39,9 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         device=request.device, rng=np.random.default_rng(request.seed), seed=request.seed % (2**31 - 1), max_steps=steps,
         threads=request.threads, tell=request.tell, deadline=time.monotonic() + 0.97 * left,
     )  # fmt: skip
+    fitting = time.monotonic()
     predictor = request.family.fit(config, prepared.split, context)
+    fitting = time.monotonic() - fitting
     valid = problem.folds.pairs[0][1]
     began = time.perf_counter()
     metrics = judged(problem, predictor, prepared.split.x_valid, valid)
@@ -53,6 +55,12 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         tested = judged(problem, predictor, prepared.preparation.transform(problem.features.take(test)), test)
     gate = predictor.predict(prepared.preparation.transform(problem.gate))
     facts = {**request.info, "family": request.family.name, "metrics": metrics, "test_metrics": tested}
+    course = getattr(predictor, "course", None)
+    if course is not None:
+        facts["fit"] = {
+            "config": dict(request.config), "seed": context.seed, "threads": request.threads, "seconds": fitting,
+            "best": course.best, "ran": course.ran,
+        }  # fmt: skip
     graph = FoldModel(prepared.preparation, predictor).graph
     checkpoint.save(request.path, graph, {"gate": np.asarray(gate, np.float32)}, facts)
     with contextlib.suppress(TrialStopped):  # all is written: too late to stop

@@ -19,18 +19,33 @@ from torch import Tensor, nn
 from assay.errors import Diverged, TrialStopped
 from assay.families import TrialContext
 from assay.model.graph import Graph, Scope
-from assay.nn.conv2d import PictureMaps
+from assay.nn.conv2d import TORCH, PictureMaps, ScopeMaps
 from assay.training.optim import Rule, torch_optimizer
 from assay.training.schedules import factors
 
 SHORT = 100.0  # seconds: with less left a fit may take nearly all of it, otherwise SHARE
 SHARE = 0.4
 AFTER, LEAST_AFTER = 3.5, 2.5  # of the time kept for what follows the last step: validations' worth, and seconds
+TWICE = 5.0  # validations' worth of time in which every picture can be asked for twice
 REPORTS = 12  # validations of one fit, at most
 JUDGING = 6.0  # times what a validation takes must be trained between two of them
 AVERAGED = 0.99  # weight of the past in the running mean, a step; less in the first steps
 CHUNK = 16  # pictures predicted at once
 CLIP = 10.0
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a training went.  best: the epoch that is kept, 1-based; ran: epochs that were trained; judged: seconds of a
+    validation."""
+
+    best: int
+    ran: int
+    judged: float = 0.0
+
+    def spares(self, seconds: float) -> bool:
+        """Whether so many seconds are enough to ask twice for every picture in what follows a training."""
+        return seconds > TWICE * self.judged
 
 
 @dataclass(frozen=True)
@@ -52,17 +67,18 @@ def train(
     plan: Plan,
     ctx: TrialContext,
     judges: int = 0,
-) -> None:
+) -> Course:
     """Train in place; leaves the net in evaluation mode with its best running mean.
 
-    n: training pictures; judges: validation pictures.  batch(rows, rng): pictures and targets.  loss(pictures, targets): scalar, of the net in training
+    n: training pictures; judges: validation pictures, of which there may be none: then all the time there is, is used, and
+    the last mean is kept.  batch(rows, rng): pictures and targets.  loss(pictures, targets): scalar, of the net in training
     mode.  score(net): validation score, higher is better.  Raises Diverged, or TrialStopped when there is no time at all.
     """
     left = ctx.seconds_left()
     if left <= 0:
         raise TrialStopped
     began = time.monotonic()
-    whole = left if left < SHORT else max(SHORT, SHARE * left)
+    whole = left if left < SHORT or not judges else max(SHORT, SHARE * left)
     rng = np.random.default_rng(ctx.seed)
     epochs = max(1, min(plan.epochs, ctx.max_steps))
     size = max(2, min(plan.batch, n))
@@ -71,7 +87,7 @@ def train(
     optimizer = torch_optimizer(plan.rule, groups(net, plan.rule.learning_rate))  # type: ignore[arg-type]
     rates = [float(g["lr"]) for g in optimizer.param_groups]
     mean = _Mean(net)
-    best_score, best, told = -math.inf, mean.state(), 0.0
+    best_score, best, told, course = -math.inf, mean.state(), 0.0, Course(0, 0)
     judged, quickest = 0.0, math.inf  # seconds of a validation, as far as is known, and of a step
 
     def done(steps: float) -> float:
@@ -93,7 +109,11 @@ def train(
                 judged = 0.4 * judges / size * quickest
             if progress >= 1.0 or ctx.seconds_left() <= 0:
                 break
-        progress = done(epoch + 1)
+        progress, course = done(epoch + 1), Course(course.best, epoch + 1)
+        if not judges:
+            if progress >= 1.0:
+                break
+            continue
         gap = max(1.0 / REPORTS, JUDGING * judged / whole)
         if progress < min(1.0, told + gap) and epoch + 1 < epochs:
             continue
@@ -101,15 +121,18 @@ def train(
         value = mean.judged(net, score)
         judged = time.monotonic() - before
         if value >= best_score:
-            best_score, best = value, mean.state()
+            best_score, best, course = value, mean.state(), Course(epoch + 1, epoch + 1)
         try:
             ctx.report(epoch + 1, value)
         except TrialStopped:
             break
         if done(epoch + 1) >= 1.0:
             break
+    if not judges:
+        best, course = mean.state(), Course(course.ran, course.ran)
     net.load_state_dict(best)
     net.eval()
+    return Course(course.best, course.ran, judged)
 
 
 def groups(net: nn.Module, rate: float) -> list[dict[str, Any]]:
@@ -185,25 +208,30 @@ def channels_first(x: np.ndarray, shrink: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class MapsPredictor:
-    """A trained net: pictures to its answer, one row each."""
+    """A trained net: pictures to its answer, one row each.  mirrored: the mean with what it answers of the mirrored picture."""
 
     net: PictureMaps
+    course: Course
+    mirrored: bool = False
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """x: uint8 (n, side, side, 3) -> float32 (n, k)."""
-        return answers_of(self.net, x)
+        return answers_of(self.net, x, self.mirrored)
 
     def to_onnx(self, x: str) -> Graph:
         scope = Scope()
-        return scope.graph(self.net.emit(scope, x))
+        if not self.mirrored:
+            return scope.graph(self.net.emit(scope, x))
+        ops = ScopeMaps(scope)
+        return scope.graph(self.net.both_ways(ops, ops.pixels(x)))
 
 
-def answers_of(net: PictureMaps, x: np.ndarray) -> np.ndarray:
+def answers_of(net: PictureMaps, x: np.ndarray, mirrored: bool = False) -> np.ndarray:
     """What a net in evaluation mode answers, float32 (n, k)."""
     net.eval()
     parts = []
     with torch.inference_mode():
         for i in range(0, max(1, len(x)), CHUNK):
             part = torch.from_numpy(np.ascontiguousarray(x[i : i + CHUNK])).permute(0, 3, 1, 2).float()
-            parts.append(net(part).numpy())
+            parts.append((net.both_ways(TORCH, part) if mirrored else net(part)).numpy())
     return np.concatenate(parts)

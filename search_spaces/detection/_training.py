@@ -96,7 +96,7 @@ def fit_detector(
         value = metric.score(truth, decoder.found(answers_of(module, x_valid)))
         return value if np.isfinite(value) else 0.0
 
-    train(
+    course = train(
         net,
         len(x),
         lambda rows, rng: moved_boxes(x, things, rows, moves, rng),
@@ -106,7 +106,7 @@ def fit_detector(
         ctx,
         len(x_valid),
     )
-    return MapsPredictor(net)
+    return MapsPredictor(net, course, net.turns and config.flip > 0 and course.spares(ctx.seconds_left()))
 
 
 def missing_weights() -> str:

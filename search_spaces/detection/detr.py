@@ -26,6 +26,7 @@ class DetrFamily:
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     Config: ClassVar[type] = DetrConfig
     reference: ClassVar[str] = "Carion et al.: End-to-End Object Detection with Transformers. ECCV 2020"
 

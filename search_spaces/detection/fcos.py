@@ -25,6 +25,7 @@ class FcosFamily:
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     Config: ClassVar[type] = FcosConfig
     reference: ClassVar[str] = "Tian, Shen, Chen, He: FCOS, Fully Convolutional One-Stage Object Detection. ICCV 2019"
 

@@ -30,6 +30,7 @@ class PretrainedDetr:
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     Config: ClassVar[type] = PretrainedDetrConfig
     reference: ClassVar[str] = (
         "Carion et al.: End-to-End Object Detection with Transformers. ECCV 2020, on EfficientNet-Lite0 (Tan, Le. ICML 2019)"

@@ -30,6 +30,7 @@ class PretrainedFcos:
     tasks: ClassVar[frozenset[str]] = frozenset({"object_detection"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     # tried first: what it starts from is worth more than what nets from scratch learn in minutes
     rank: ClassVar[int] = -1
     Config: ClassVar[type] = PretrainedFcosConfig

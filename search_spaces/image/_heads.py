@@ -273,6 +273,8 @@ def fit_mlp(
             break
         if ctx.seconds_left() < 0.5:
             break
+    if not len(data.y_valid):  # all rows are trained on: nothing is left to learn a temperature from
+        return now()
     t = likely_temperature(data.y_valid, now().predict(data.x_valid).astype(np.float64), data.weight_valid)
     with torch.no_grad():
         second.weight.div_(t)

@@ -26,6 +26,7 @@ class HogKernel:
     name: ClassVar[str] = "hog_kernel"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    fits_whole: ClassVar[bool] = True
     Config: ClassVar[type] = HogKernelConfig
     reference: ClassVar[str] = (
         "Dalal, Triggs: Histograms of Oriented Gradients for Human Detection. CVPR 2005; Williams, Seeger: Using the "

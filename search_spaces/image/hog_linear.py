@@ -25,6 +25,7 @@ class HogLinear:
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
     rank: ClassVar[int] = -1  # first however many pictures there are: nets are worth starting for less, but end late
+    fits_whole: ClassVar[bool] = True
     Config: ClassVar[type] = HogLinearConfig
     reference: ClassVar[str] = (
         "Dalal, Triggs: Histograms of Oriented Gradients for Human Detection. CVPR 2005; with a multinomial logistic "

@@ -98,6 +98,7 @@ class PretrainedBackbone:
     name: ClassVar[str] = "pretrained_backbone"
     tasks: ClassVar[frozenset[str]] = frozenset({"image_classification"})
     lane: ClassVar[str] = "cpu"
+    fits_whole: ClassVar[bool] = True
     Config: ClassVar[type] = PretrainedBackboneConfig
     reference: ClassVar[str] = (
         "Kornblith, Shlens, Le: Do Better ImageNet Models Transfer Better? CVPR 2019 (heads on features that are kept)"

@@ -66,11 +66,12 @@ def fit_segmenter(
         value = metric.score(list(data.y_valid), found)
         return value if np.isfinite(value) else 0.0
 
-    train(
+    net.across = side
+    course = train(
         net, len(x), lambda rows, rng: moved_masks(x, y, rows, moves, rng), loss, score,
         Plan(rule_of(config), config.schedule, config.epochs, config.batch_size), ctx, len(data.x_valid),
     )  # fmt: skip
-    return MapsPredictor(net)
+    return MapsPredictor(net, course, config.flip > 0 and course.spares(ctx.seconds_left()))
 
 
 def _weights(y: np.ndarray, classes: int, balance: float) -> Any:

@@ -25,6 +25,7 @@ class DeepLabFamily:
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     Config: ClassVar[type] = DeepLabConfig
     reference: ClassVar[str] = (
         "Chen et al.: Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation. ECCV 2018"

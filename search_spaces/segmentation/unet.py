@@ -26,6 +26,7 @@ class UNetFamily:
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     lane: ClassVar[str] = "cpu"
     keeps_time: ClassVar[bool] = True
+    fits_all: ClassVar[bool] = True
     Config: ClassVar[type] = UNetConfig
     reference: ClassVar[str] = "Ronneberger, Fischer, Brox: U-Net. MICCAI 2015"
 

@@ -35,6 +35,10 @@ def trials(*kinds: str) -> tuple[Trial, ...]:
     )
 
 
+def failed(code: str, n: int) -> tuple[Trial, ...]:
+    return tuple(Trial(i, "x", {}, TrialStatus.FAILED, error=code) for i in range(n))
+
+
 CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("a new job fills its slots", {"status": J.QUEUED, "elapsed": 0.0}, [StartTrials(2)]),
     ("a busy job waits", {"trials": trials("r", "r")}, []),
@@ -51,6 +55,17 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
         [],
     ),
     ("a failed trial does not stop the search", {"trials": trials("f", "r")}, [StartTrials(1)]),
+    (
+        "data that no trial can learn from end the search",
+        {"trials": failed("too_few_rows", 4)},
+        [
+            FinishJob(
+                J.FAILED, R.SPACE_EXHAUSTED, "none of 4 trials completed; the first one failed with 'too_few_rows'"
+            )
+        ],
+    ),
+    ("three such trials are not enough", {"trials": failed("too_few_rows", 3)}, [StartTrials(2)]),
+    ("other failures may lie in the configurations", {"trials": failed("diverged", 9)}, [StartTrials(2)]),
     ("no more than the asked trials", {"limits": Limits(trials=3), "trials": trials("f", "r", "r")}, []),
     ("concurrent_trials is kept", {"limits": Limits(concurrent_trials=1), "trials": trials("r")}, []),
     ("time is up: wait for open trials", {"elapsed": 99.0, "trials": trials("c", "r"), "builds": (EARLY,)}, []),
@@ -329,3 +344,8 @@ def test_every_job_comes_to_its_end(seed: int) -> None:
     if ended.completed:
         assert any(b.final and b.after_trials == len(ended.completed) for b in ended.builds)
     assert (ended.status is J.SUCCEEDED) <= any(b.status == "done" for b in ended.builds)
+
+
+def test_a_task_may_keep_a_share_of_the_time_for_training_on_all_rows() -> None:
+    kept = replace(BASE, facts={"refit": 0.4})
+    assert reserve_seconds(kept) == pytest.approx(reserve_seconds(BASE) + 40.0)

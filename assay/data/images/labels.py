@@ -244,9 +244,18 @@ def _voc(layout: Layout, members: Members, notes: Notes) -> dict[str, Said]:
         by_stem.setdefault(PurePosixPath(name).stem, []).append(name)
     sets = _sets(layout, members)
     found: dict[str, Said] = {}
+    broken: list[DataError] = []
     for note in layout.notes:
-        root = _xml(members.read(note), note, members.file)
         folder = PurePosixPath(note).parent.parent
+        try:
+            root = _xml(members.read(note), note, members.file)
+        except BrokenNote as error:
+            broken.append(error)
+            notes.add("bad_annotation", note, error.why)
+            picture = _picture(PurePosixPath(note).stem, folder, by_stem)
+            if picture is not None:  # nothing is known of it, which is not the same as a picture with nothing in it
+                found[picture] = Said(split=_split_of(picture, sets))
+            continue
         wanted = (root.findtext("filename") or "").strip().replace("\\", "/")
         # the name beside the note counts: `filename` is often that of another machine
         picture = _picture(PurePosixPath(note).stem, folder, by_stem) or _picture(wanted, folder, by_base)
@@ -261,14 +270,27 @@ def _voc(layout: Layout, members: Members, notes: Notes) -> dict[str, Said]:
             else:
                 things.append(made)
         size = _size({k: root.findtext(f"size/{k}") for k in ("width", "height")})
-        split = sets.get(PurePosixPath(picture).stem) or split_in(PurePosixPath(picture).parts[:-1])
-        found[picture] = Said(None, split, tuple(things), size)
+        found[picture] = Said(None, _split_of(picture, sets), tuple(things), size)
+    if broken and len(broken) == len(layout.notes):
+        raise broken[0]
     for name in layout.pictures:
         if name not in found:
             if name not in layout.masks:
                 notes.add("unannotated_image", name)
-            found[name] = Said(split=sets.get(PurePosixPath(name).stem) or split_in(PurePosixPath(name).parts[:-1]))
+            found[name] = Said(split=_split_of(name, sets))
     return found
+
+
+def _split_of(picture: str, sets: Mapping[str, str]) -> str | None:
+    return sets.get(PurePosixPath(picture).stem) or split_in(PurePosixPath(picture).parts[:-1])
+
+
+class BrokenNote(DataError):
+    """An annotation file that cannot be parsed: its picture is left out, unless all are so."""
+
+    def __init__(self, why: str, name: str, file: str) -> None:
+        super().__init__(f"{file}: {name!r} is no valid XML ({why})", file=file)
+        self.why = why
 
 
 def _voc_thing(thing: ElementTree.Element) -> Thing | None:
@@ -282,14 +304,14 @@ def _voc_thing(thing: ElementTree.Element) -> Thing | None:
 
 
 def _xml(data: bytes, name: str, file: str) -> ElementTree.Element:
-    """Annotations need no document type and no entities, and an archive from outside gets none."""
+    """Annotations need no document type and no entities, and an archive from outside gets none.  Raises DataError."""
     plain = data.replace(b"\0", b"").upper()
     if b"<!DOCTYPE" in plain or b"<!ENTITY" in plain:
         raise DataError(f"{file}: {name!r} declares a document type or entities, which annotations do not", file=file)
     try:
         return ElementTree.fromstring(data)
     except (ElementTree.ParseError, ValueError, LookupError) as error:
-        raise DataError(f"{file}: {name!r} is no valid XML ({error})", file=file) from None
+        raise BrokenNote(str(error), name, file) from None
 
 
 def _sets(layout: Layout, members: Members) -> dict[str, str]:

@@ -307,6 +307,23 @@ def test_voc_boxes_splits_and_sizes(tmp_path: Path) -> None:
     assert set(said(loaded)) >= {"size_mismatch", "missing_image"}
 
 
+def test_a_broken_annotation_leaves_its_picture_out_and_is_named(tmp_path: Path) -> None:
+    files = {f"JPEGImages/{i}.png": picture(i) for i in (1, 2, 3)}
+    files |= {f"Annotations/{i}.xml": voc(thing("a", 1, 2, 5, 6)) for i in (1, 3)}
+    loaded = of(
+        tmp_path,
+        {**files, "Annotations/2.xml": b"<annotation><object><name>a</na", "Annotations/9.xml": b"<annotation>"},
+    )
+    told = dict(zip(loaded.table.words("path").values(), loaded.table.words("boxes").values(), strict=True))
+    assert loaded.table.words("boxes").codes[1] == -1  # missing, which is not the same as empty
+    assert json.loads(told["JPEGImages/1.png"]) == json.loads(told["JPEGImages/3.png"]) != []
+    bad = next(w for w in loaded.warnings if w.code == "bad_annotation")
+    assert "2 annotation(s)" in bad.message
+    assert "'Annotations/2.xml'" in bad.message
+    with pytest.raises(DataError, match=r"'Annotations/1.xml' is no valid XML"):
+        of(tmp_path, {"JPEGImages/1.png": picture(1), "Annotations/1.xml": b"<annotation>"})
+
+
 def test_xml_with_entities_is_refused_by_name(tmp_path: Path) -> None:
     evil = b'<!DOCTYPE x [<!ENTITY a "b">]><annotation>&a;</annotation>'
     with pytest.raises(DataError, match=r"'Annotations/1.xml' declares a document type"):

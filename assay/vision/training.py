@@ -66,7 +66,7 @@ def train(
     score: Callable[[nn.Module], float],
     plan: Plan,
     ctx: TrialContext,
-    judges: int = 0,
+    judges: int,
 ) -> Course:
     """Train in place; leaves the net in evaluation mode with its best running mean.
 

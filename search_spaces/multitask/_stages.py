@@ -329,7 +329,7 @@ def _train(
     try:
         train(
             holder, len(rows), lambda at, rng: batch(rows[at], rng), loss, lambda _: scored(lessons, net, taught),
-            Plan(rule, c.schedule, c.epochs, c.batch_size), Stage(lessons, share),
+            Plan(rule, c.schedule, c.epochs, c.batch_size), Stage(lessons, share), len(lessons.valid_rows),
         )  # fmt: skip
     except TrialStopped:  # no time at all: what was learned before is still an answer
         if not lessons.steps:

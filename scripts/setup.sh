@@ -76,12 +76,11 @@ install() {
 
 compile_used() { # once, here: where PYTHONDONTWRITEBYTECODE is set, every process of the service would compile torch anew
     env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 "$venv/bin/python" - <<'PYTHON' || say "nothing was compiled ahead"
-import importlib
-
-import app.serve_api, workers.celery_app, workers.embedded, workers.trainer  # noqa: E401
-
-for module in (*workers.trainer.PRELOAD, "app.main", "app.run", "assay.library", "torch._dynamo", "matplotlib.figure"):
-    importlib.import_module(module)
+import app.main, app.run, app.serve_api  # noqa: E401
+import assay.library
+import matplotlib.figure
+import torch._dynamo
+import workers.celery_app, workers.embedded, workers.preload  # noqa: E401
 PYTHON
 }
 

@@ -23,6 +23,7 @@ from assay.model.deliver import Built, Source, _front, field_of
 from assay.model.gate import raw_feeds
 from assay.model.graph import Graph, Scope, dedupe
 from assay.model.manifest import Manifest, Member
+from assay.model.session import session_of
 from assay.tasks._problem import Problem
 
 TRIED = 8  # best trials tried before a job is given up
@@ -85,14 +86,9 @@ def replay(
     onnx: bytes, names: Mapping[str, str], feeds: Mapping[str, np.ndarray], expected: np.ndarray, margin: np.ndarray
 ) -> Replayed:
     """Ask the graph for the gate's rows.  expected: (n, 2).  margin: (n,), by how much each label was decided."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     n = len(expected)
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = session_of(onnx)
         began = time.perf_counter()
         label, distance = session.run([names["label"], names["distance"]], dict(feeds))
         ms = 1000 * (time.perf_counter() - began) / max(1, n)

@@ -8,9 +8,10 @@ ROWS = 4000  # looked at; more change what is chosen little and cost time
 ROUNDS = 60
 MOST_VALUES = 3  # columns of the target's signal that are looked at
 SHADOWS = 40  # shuffled columns that show what chance brings
+LOOKED_AT = 0.7  # of the columns, by each tree
 
 _SETTINGS = {
-    "objective": "regression", "learning_rate": 0.15, "num_leaves": 15, "min_child_samples": 10, "feature_fraction": 0.7,
+    "objective": "regression", "learning_rate": 0.15, "num_leaves": 15, "min_child_samples": 10, "feature_fraction": LOOKED_AT,
     "max_bin": 63, "num_threads": 1, "verbosity": -1, "deterministic": True, "force_row_wise": True,
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ from assay.model.bundle import write_bundle
 from assay.model.deliver import Built, Source
 from assay.model.ensemble import bagged_weights
 from assay.model.manifest import Manifest, Member
+from assay.model.session import session_of
 
 CANDIDATES = 12  # best trials that may enter, besides the best of every family
 NEAR = 2.0  # families whose error is at most so much more of the best one's share the even part of the weights
@@ -205,7 +206,9 @@ def _composed(problem: ForecastProblem, members: Found, blend: Blend, info: Mapp
     x = problem.gate_inputs
     told = {KNOWN: problem.gate_known} if problem.layout.known else {}
     try:
-        value, _ = _session(onnx).run([VALUE, QUANTILES], {SERIES: x[:, 0].astype(np.int64), WINDOW: x[:, 1:], **told})
+        value, _ = session_of(onnx).run(
+            [VALUE, QUANTILES], {SERIES: x[:, 0].astype(np.int64), WINDOW: x[:, 1:], **told}
+        )
     except Exception:
         log.exception("the runtime refuses a graph")
         return onnx, float("inf")
@@ -213,15 +216,6 @@ def _composed(problem: ForecastProblem, members: Found, blend: Blend, info: Mapp
     unit = problem.scale(x)[:, None] + np.abs(expected)
     difference = np.abs(value - expected) / unit
     return onnx, float(difference.max()) if np.isfinite(difference).all() else float("inf")
-
-
-def _session(onnx: bytes) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
 
 def _package(

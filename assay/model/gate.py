@@ -16,6 +16,7 @@ from assay.data.fronts import Front
 from assay.data.rows import feed
 from assay.data.table import Blobs, Column, ColumnType, Table, Words
 from assay.model.compose import Decision, decide, weighed
+from assay.model.session import session_of
 
 ATOL = 1e-5
 EXTREME = 1e30  # a row with a value beyond it ...
@@ -102,7 +103,7 @@ def replay(
     that is not a number, or if rows alone are answered unlike rows in a batch.  outputs: the graph's names of what is
     compared, label first and numbers last; None for all there are.
     """
-    session = _session(onnx_bytes)
+    session = session_of(onnx_bytes)
     n = len(expected)
     began = time.perf_counter()
     labels, found = _answers(session, feeds, bool(classes), outputs)
@@ -143,15 +144,6 @@ def replay(
 def _alone(n: int) -> list[int]:
     """Rows that are also replayed one by one: the first, and the last ones, where the synthetic rows are."""
     return sorted({0, *range(max(0, n - MIXED_ROWS - len(_HARD_NUMBERS)), n, 6)} & set(range(n)))
-
-
-def _session(onnx_bytes: bytes) -> object:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
 
 def _answers(

@@ -28,6 +28,7 @@ from assay.model.ensemble import greedy_weights
 from assay.model.gate import raw_feeds
 from assay.model.graph import Scope, dedupe
 from assay.model.manifest import Manifest, Member
+from assay.model.session import session_of
 from assay.multitask.deliver import add_label_outputs
 from assay.multitask.picture_trial import target_of
 from assay.multitask.pictures import MaskTarget, PictureTarget, labels_of, parts, values
@@ -143,16 +144,11 @@ def composed(problem: Problem, choice: Choice, info: Mapping[str, Any]) -> tuple
 
 def replay(problem: Problem, choice: Choice, onnx: bytes, names: Mapping[str, str]) -> tuple[float, str, float]:
     """(largest difference, why the graph is refused or "", milliseconds a picture), on the gate's pictures."""
-    import onnxruntime
-
     target = target_of(problem)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     feeds = raw_feeds(problem.gate, problem.fronts)
     n = len(problem.gate)
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = session_of(onnx)
         began = time.perf_counter()
         found = dict(zip(names, session.run(list(names.values()), feeds), strict=True))
         ms = 1000.0 * (time.perf_counter() - began) / n

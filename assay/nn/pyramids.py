@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.model.graph import Port, Scope, encode
+from assay.model.session import session_of
 from assay.nn.conv2d import Backbone, Maps, ScopeMaps, Value
 from assay.nn.images.lite import CHANNELS, ENDS, Lite0, pretrained
 
@@ -87,8 +88,6 @@ class Pretrained(Pyramid):
 
 def _session(net: Lite0, frozen: int, ends: Sequence[int]) -> tuple[Any, list[str]]:
     """(session, names of its outputs): from pixels to what the blocks `ends` and the last frozen one make."""
-    import onnxruntime
-
     scope = Scope()
     ops = ScopeMaps(scope)
     h: Any = net.early(ops, "pixels", -1)
@@ -99,6 +98,4 @@ def _session(net: Lite0, frozen: int, ends: Sequence[int]) -> tuple[Any, list[st
     names = list(dict.fromkeys(found))
     ports = [Port(name, "float32", ["N", None, None, None]) for name in names]
     model = encode(scope.graph(h), [Port("pixels", "float32", ["N", 3, "h", "w"])], ports)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), found
+    return session_of(model, torch.get_num_threads()), found

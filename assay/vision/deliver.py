@@ -23,6 +23,7 @@ from assay.model.deliver import Built, Source
 from assay.model.gate import raw_feeds
 from assay.model.graph import Graph, Scope
 from assay.model.manifest import Manifest, Member
+from assay.model.session import session_of
 from assay.tasks._problem import Problem
 from assay.vision.decode import Decoder, unlike
 from assay.vision.members import CANDIDATES, Net, Team, alone, joined, mean_graph
@@ -149,17 +150,12 @@ def delivered(problem: Problem, graph: Graph) -> Delivered:
 
 def replay(problem: Problem, onnx: bytes, names: Mapping[str, str], gate: np.ndarray) -> tuple[float, str, float]:
     """(largest difference, why the graph is refused or "", milliseconds a picture), on the gate's pictures."""
-    import onnxruntime
-
     from assay.vision.evaluate import decoded
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
     feeds = raw_feeds(problem.gate, problem.fronts)
     side = next(iter(feeds.values())).shape[1]
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        session = session_of(onnx)
         began = time.perf_counter()
         found = dict(zip(names, session.run(list(names.values()), feeds), strict=True))
         ms = 1000.0 * (time.perf_counter() - began) / len(gate)

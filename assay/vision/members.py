@@ -19,6 +19,7 @@ from assay.model.compose import Delivered, model_bytes
 from assay.model.deliver import Source
 from assay.model.gate import raw_feeds
 from assay.model.graph import Graph, Scope, dedupe
+from assay.model.session import session_of
 from assay.nn.detection import STRIDES
 from assay.tasks._problem import Problem
 from assay.vision.evaluate import CHUNK, decoded
@@ -119,17 +120,13 @@ def mean_graph(graphs: Sequence[Graph]) -> Graph:
 
 def _asked(problem: Problem, net: Net, rows: np.ndarray) -> np.ndarray:
     """What its graph answers to the problem's rows, float32 (n, k)."""
-    import onnxruntime
-
     types = {n: ColumnType(problem.features.types[n]) for n in problem.features.names}
     graph = net.opened.graph
     scope = Scope()
     answer = scope.include(graph)
     one = Delivered(scope.graph(answer), {"answer": answer}, problem.classes, {"answer": ("float32", ("N", "K"))})
     onnx, names = model_bytes(one, types, {"producer": "assay"}, problem.fronts)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    session = session_of(onnx)
     parts: list[Any] = []
     for i in range(0, len(rows), CHUNK):
         part: Table = problem.features.take(rows[i : i + CHUNK])

@@ -22,15 +22,15 @@ from assay.model.compose import FoldModel
 from assay.model.graph import Graph
 from assay.space import build
 from assay.tasks._problem import Problem
-from assay.training.evaluate import FitContext, whole_rows
+from assay.training.evaluate import WHOLE_STEPS, FitContext, whole_rows
 from assay.vision.members import Net
 
 MOST = 4  # nets that are trained on all pictures
-EPOCHS = 1.05  # of those that were best: more pictures bear a few more
 LEAST_EPOCHS = 0.5  # of those that the trial ran: few pictures choose an early end by chance
 WORTHWHILE = 0.6  # of the time that such a net takes by the trial's pace: with less it would be worse than none
 THREADED = 0.6  # of a core that a thread more is worth
 PACKING, KEPT = 3.0, 0.06  # seconds, and share of the seconds, that are kept for composing, replaying and packing
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def seconds_of(problem: Problem, net: Net, threads: int) -> float:
     fit: dict[str, Any] = net.opened.info["fit"]
     pace = (1.0 + THREADED * (threads - 1)) / (1.0 + THREADED * (int(fit["threads"]) - 1))
     train = problem.folds.pairs[0][0]
-    return EPOCHS * _share(fit) * float(fit["seconds"]) * len(whole_rows(problem)) / max(1, len(train)) / pace
+    return WHOLE_STEPS * _share(fit) * float(fit["seconds"]) * len(whole_rows(problem)) / max(1, len(train)) / pace
 
 
 def _can(problem: Problem, net: Net) -> bool:
@@ -99,7 +99,7 @@ def _trained(problem: Problem, net: Net, number: int, deadline: float, threads: 
     data = Split(x, y, x[:0], y[:0], problem.target)
     context = FitContext(
         device="cpu", rng=np.random.default_rng(seed), seed=seed,
-        max_steps=max(1, round(EPOCHS * _share(fit) * fit["ran"])), threads=threads, tell=lambda step, score: None,
+        max_steps=max(1, round(WHOLE_STEPS * _share(fit) * fit["ran"])), threads=threads, tell=lambda step, score: None,
         deadline=deadline, quiet=True,
     )  # fmt: skip
     try:
@@ -111,6 +111,3 @@ def _trained(problem: Problem, net: Net, number: int, deadline: float, threads: 
     if not np.isfinite(gate).all():
         return None
     return Whole(FoldModel(preparation, predictor).graph, gate)
-
-
-log = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from assay.data.quick import LOOKED_AT, ROUNDS, ROWS
 from assay.errors import TrialStopped
 from assay.families import Shape, TrialContext
 from assay.model.graph import Graph, Scope
@@ -35,9 +36,8 @@ def preparing(shape: Shape, derived: bool, select: bool) -> tuple[float, float]:
     columns = float(shape.n_features)
     seconds = PREPARING * derived
     if select:
-        # 60 small trees of 0.7 of the columns in 63 bins, see `assay.data.quick`
-        rows = min(shape.n_rows, 4000)
-        seconds += PREPARING + 60 * 0.7 * columns * (1.2e-8 * rows + 1.5e-5)
+        rows = min(shape.n_rows, ROWS)
+        seconds += PREPARING + ROUNDS * LOOKED_AT * columns * (1.2e-8 * rows + 1.5e-5)
         columns = columns if columns < MANY else max(float(MANY), SELECTED * columns)
     return seconds, columns
 

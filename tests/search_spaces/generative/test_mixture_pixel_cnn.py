@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,24 @@ def pictures(channels: int, n: int = 90) -> Pictures:
     return Pictures(x[:60], y[:60], x[60:], y[60:], 2)
 
 
+def half_written(generator: WrittenMixture, channels: int) -> tuple[Any, dict[str, np.ndarray], torch.Tensor]:
+    """The graph's run, feeds for a step of four pictures (without "at"), and what the network says of every value."""
+    from assay.generation.compose import compose_pictures, session
+
+    composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, len(generator.levels), (4, SIZE, SIZE, channels))
+    noise = rng.standard_normal((4, generator.noise), np.float32)
+    uniform = rng.random((4, 1 + generator.uniform), np.float32)
+    mixture = generator.mixture
+    inner = (mixture.points.means[0] + noise @ mixture.points.lower[0].T).astype(np.float32)
+    shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
+    with torch.no_grad():
+        said = generator.net(*(torch.from_numpy(a) for a in (codes, shown.astype(np.float32), inner * generator.scale)))
+    feeds = {"picture_so_far": codes, "uniform": uniform, "given": np.full(4, 1), "noise": noise}
+    return session(composed.encoded()), feeds, said
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_value_depends_on_those_before_it_alone(channels: int) -> None:
     torch.manual_seed(0)
@@ -43,34 +63,14 @@ def test_a_value_depends_on_those_before_it_alone(channels: int) -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_step_of_the_graph_draws_as_the_network_says_wherever_it_is(channels: int) -> None:
-    from assay.generation.compose import compose_pictures, session
-
     generator: WrittenMixture = family.fit(
         MixturePixelConfig(components=1, writing="shares"), pictures(channels), ToyContext(max_steps=2)
     )
-    composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
-    run, p, levels = session(composed.encoded()), generator.steps, len(generator.levels)
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, levels, (4, SIZE, SIZE, channels))
-    noise = rng.standard_normal((4, generator.noise), np.float32)
-    uniform = rng.random((4, 1 + generator.uniform), np.float32)
-    mixture = generator.mixture
-    inner = (mixture.points.means[0] + noise @ mixture.points.lower[0].T).astype(np.float32)
-    shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
-    with torch.no_grad():
-        logits = generator.net(
-            *(torch.from_numpy(a) for a in (codes, shown.astype(np.float32), inner * generator.scale))
-        )
-    sums = torch.softmax(logits.reshape(4, p, levels), 2).cumsum(2).numpy()
+    run, feeds, logits = half_written(generator, channels)
+    p, codes, uniform = generator.steps, feeds["picture_so_far"], feeds["uniform"]
+    sums = torch.softmax(logits.reshape(4, p, len(generator.levels)), 2).cumsum(2).numpy()
     for at in (0, SIZE * channels - 1, p // 2 + 1, p - 1):
-        feeds = {
-            "picture_so_far": codes,
-            "at": np.array([at]),
-            "uniform": uniform,
-            "given": np.full(4, 1),
-            "noise": noise,
-        }
-        after, image = run(["next", "image"], feeds)
+        after, image = run(["next", "image"], feeds | {"at": np.array([at])})
         expected = codes.reshape(4, p).copy()
         expected[:, at] = (uniform[:, 2 + at, None] >= sums[:, at, :-1]).sum(1)
         np.testing.assert_array_equal(after.reshape(4, p), expected)
@@ -95,30 +95,16 @@ def test_training_is_cut_to_the_time_and_comes_to_its_end() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_step_of_curves_draws_as_the_network_says(channels: int) -> None:
-    from assay.generation.compose import compose_pictures, session
-
     generator: WrittenMixture = family.fit(
         MixturePixelConfig(components=1), pictures(channels), ToyContext(max_steps=2)
     )
     assert generator.curved and len(generator.levels) == 256
-    composed = compose_pictures(generator, SIZE, channels, ("a", "b"), "side", np.array([0.5, 0.5]))
-    run, p = session(composed.encoded()), generator.steps
-    rng = np.random.default_rng(0)
-    codes = rng.integers(0, 256, (4, SIZE, SIZE, channels))
-    noise = rng.standard_normal((4, generator.noise), np.float32)
-    uniform = rng.random((4, 1 + generator.uniform), np.float32)
-    mixture = generator.mixture
-    inner = (mixture.points.means[0] + noise @ mixture.points.lower[0].T).astype(np.float32)
-    shown = ((mixture.mean + inner @ mixture.directions.T) / 127.5 - 1).reshape(4, SIZE, SIZE, channels)
-    with torch.no_grad():
-        found = generator.net(
-            *(torch.from_numpy(a) for a in (codes, shown.astype(np.float32), inner * generator.scale))
-        )
+    run, feeds, found = half_written(generator, channels)
+    p, codes, uniform = generator.steps, feeds["picture_so_far"], feeds["uniform"]
     logits, mean, scale = found.reshape(4, p, 3, CURVES).double().unbind(2)
     sums = torch.softmax(logits, 2).cumsum(2).numpy()
     for at in (0, SIZE * channels - 1, p // 2 + 1, p - 1):
-        feeds = {"picture_so_far": codes, "at": np.array([at]), "uniform": uniform, "given": np.full(4, 1)}
-        after, image = run(["next", "image"], {**feeds, "noise": noise})
+        after, image = run(["next", "image"], feeds | {"at": np.array([at])})
         curve = (uniform[:, 2 + at, None] >= sums[:, at, :-1]).sum(1)
         u = uniform[:, 2 + p + at].astype(np.float64)
         value = mean[range(4), at, curve].numpy() + generator.calm * np.exp(

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answered:
-    """One job's delivered model.  wall: seconds from the request to the model, as a caller sees them."""
+    """One job's delivered model.  values: the predictions; answers: the same rows whole, probabilities with them.
+
+    wall: seconds from the request to the model, as a caller sees them.
+    """
 
     values: list[str]
+    answers: list[dict[str, str]]
     wall: float
     trials: int
     job: dict[str, Any]
@@ -57,13 +61,14 @@ def ask(
     if ended["status"] != "succeeded":
         raise RuntimeError(f"{name}: {ended['error']}")
     model = ended["best"]["model_id"]
-    values: list[str] = []
+    answers: list[dict[str, str]] = []
     for start in range(0, len(rows), at_once):
         body = rows.iloc[start : start + at_once].to_csv(index=False)
         answer: bytes = running.client.call(
             "POST", f"/v1/models/{model}/predict", body.encode(), content_type="text/csv", accept="text/csv"
         )
-        values += [r["prediction"] for r in csv.DictReader(io.StringIO(answer.decode("utf-8")))]
+        answers += csv.DictReader(io.StringIO(answer.decode("utf-8")))
     members = running.client.call("GET", f"/v1/models/{model}")["members"]
     done = ended["progress"]["trials"]["completed"]
-    return Answered(values, wall, done, ended, [f"{m['family']} {m['weight']:.2f}" for m in members])
+    values = [a["prediction"] for a in answers]
+    return Answered(values, answers, wall, done, ended, [f"{m['family']} {m['weight']:.2f}" for m in members])

@@ -36,7 +36,10 @@ def service() -> Iterator[Any]:
     """An embedded service with every default, in a home of its own."""
     from tests.e2e.service import processes
 
-    with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder, processes(Path(folder), alone=True) as running:
+    with (
+        tempfile.TemporaryDirectory(prefix="assay-bench-") as folder,
+        processes(Path(folder), alone=True, toys=False) as running,
+    ):
         yield running
 
 

@@ -28,9 +28,14 @@ _shared: list[Service] = []
 
 @contextmanager
 def processes(
-    folder: Path, environment: Mapping[str, str] | None = None, workers: int = 0, *, alone: bool = False
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    workers: int = 0,
+    *,
+    alone: bool = False,
+    toys: bool = True,
 ) -> Iterator[Service]:
-    """`assay serve` (and `assay worker`s, when the environment names Postgres and Redis), with the toy families.
+    """`assay serve` (and `assay worker`s, when the environment names Postgres and Redis), with the toy families where `toys`.
 
     The embedded service is started once and shared by all tests of a run, since a start costs many seconds; a test that
     kills or stops it asks for one `alone`.
@@ -43,7 +48,7 @@ def processes(
         _shared[0].wait_ready()
         yield _shared[0]
         return
-    service = Service(folder, environment or {}, workers)
+    service = Service(folder, environment or {}, workers, toys)
     try:
         service.start()
         yield service
@@ -64,11 +69,11 @@ def stop_shared() -> None:
 class Service:
     """Processes of one deployment; killable one by one."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str], workers: int) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], workers: int, toys: bool = True) -> None:
         self.folder = folder
-        toys = write_plugin(folder / "toys")
         clean = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL")}
-        paths = [str(toys), *filter(None, [os.environ.get("PYTHONPATH")])]
+        plugins = [str(write_plugin(folder / "toys"))] if toys else []
+        paths = [*plugins, *filter(None, [os.environ.get("PYTHONPATH")])]
         self.environment = {**clean, "PYTHONPATH": os.pathsep.join(paths), **environment}
         self.n_workers = workers
         self.port = _free_port()

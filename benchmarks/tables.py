@@ -108,7 +108,7 @@ def boosted(name: str, part: Part) -> tuple[pd.DataFrame, float]:
     x, questions = (f.drop(columns=part.target).copy() for f in (part.train, part.test))
     words = [c for c in x if not pd.api.types.is_numeric_dtype(x[c]) or x[c].dtype == bool]
     for c in words:
-        x[c], questions[c] = x[c].astype(str), questions[c].astype(str)
+        x[c], questions[c] = (f[c].astype(object).where(f[c].notna(), "nan").astype(str) for f in (x, questions))
         if name == "lightgbm":
             kind = pd.CategoricalDtype(sorted(x[c].unique()))
             x[c], questions[c] = x[c].astype(kind), questions[c].astype(kind)

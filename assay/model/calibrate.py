@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from assay.metrics import Metric
-from assay.model.compose import FLOOR, combine, pooled
+from assay.model.compose import combine, pooled
+from assay.model.correct import FLOOR
 
 ROWS = 300  # validation rows below which nothing is learned: chance would
 BOUNDS = (0.4, 2.5)  # of a temperature

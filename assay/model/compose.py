@@ -16,12 +16,12 @@ import numpy as np
 from assay.data.fronts import Front
 from assay.data.table import ColumnType, Table
 from assay.families import Predictor, Prepares
+from assay.model.correct import FLOOR, Correction
 from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
 
 RAW = "raw:"
 ATTENDS = re.compile(r"(attention_[a-z]+)\.\d+$")
 Decision = float | tuple[float, ...] | None  # how a class is answered: see `ensemble_graph`
-FLOOR = 1e-7  # smallest probability before a temperature is applied
 
 _NUMERIC = frozenset({ColumnType.NUMBER, ColumnType.INTEGER})
 
@@ -131,11 +131,13 @@ def ensemble_graph(
     threshold: Decision = None,
     n_targets: int = 1,
     exponents: Sequence[float] | None = None,
+    correction: Correction | None = None,
 ) -> Delivered:
     """The weighted mean of members as the answer: `label` and `probabilities`, or `value` when there are no classes.
 
     temperature: probabilities to the power 1/T, then normalised (Guo, Pleiss, Sun, Weinberger, "On Calibration of
-    Modern Neural Networks", ICML 2017).  exponents: the members' product instead of their mean, see `pooled`.  threshold:
+    Modern Neural Networks", ICML 2017).  exponents: the members' product instead of their mean, see `pooled`.  correction: of
+    what either of them says.  threshold:
     with two classes, the second is answered from this probability on; with more, a tuple has a factor for the probability
     of each before they are compared; None
     answers the most probable class.  Nodes that members share are written once.
@@ -146,7 +148,9 @@ def ensemble_graph(
     shown = attention(scope)
     ports: dict[str, tuple[str, tuple[int | str | None, ...]]] = {n: ("float32", ("N", f"{n}_tokens")) for n in shown}
     if not classes:
-        value = scope.add("Identity", mean)
+        value = (
+            scope.add("Identity", mean) if correction is None else correction.add_to(scope, mean, answers, len(classes))
+        )
         outputs = {**shown, "value": value}
         ports["value"] = ("float32", ("N", n_targets))
         return Delivered(dedupe(scope.graph(value), keep=outputs.values()), outputs, (), ports)
@@ -168,6 +172,8 @@ def ensemble_graph(
         clipped = scope.add("Max", mean, scope.const(np.float32(0)))
         total = scope.add("ReduceSum", clipped, scope.const(np.array([1], np.int64)), keepdims=1)
         probabilities = scope.add("Div", clipped, scope.add("Max", total, scope.const(np.float32(FLOOR))))
+    if correction is not None:
+        probabilities = correction.add_to(scope, probabilities, answers, len(classes))
     if threshold is None:
         code = scope.add("ArgMax", probabilities, axis=1, keepdims=0)
     elif isinstance(threshold, tuple):

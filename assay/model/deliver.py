@@ -24,6 +24,7 @@ from assay.model import checkpoint
 from assay.model.bundle import write_bundle
 from assay.model.calibrate import OF_LABELS, fit_exponents, fit_factors, fit_temperature, fit_threshold
 from assay.model.compose import Decision, combine, decide, ensemble_graph, model_bytes
+from assay.model.correct import Correction, fit_correction
 from assay.model.ensemble import bagged_weights, greedy_weights
 from assay.model.gate import GateReport, raw_feeds, replay
 from assay.model.honesty import LEVEL, conformal_width, metric_interval
@@ -35,6 +36,9 @@ SELECTION_ROWS = 10_000  # rows the greedy selection scores on; more change its 
 BYTES_PER_SECOND = 25_000_000  # of checkpoints that are composed, encoded, replayed and packed, on one core
 LEAST_BYTES = 8_000_000
 MOST_SLOWED = 8.0  # times slower than alone that a busy machine is believed to make us
+CORRECTED = frozenset(
+    {"binary", "multiclass", "regression"}
+)  # kinds whose answers have one target and nothing calibrated above
 BAGGED_ROWS = 5_000  # validation rows up to which the selection is bagged; more decide well enough by themselves
 log = logging.getLogger(__name__)
 
@@ -98,6 +102,7 @@ class Blend:
     temperature: float = 1.0
     threshold: Decision = None
     exponents: tuple[float, ...] | None = None  # of the members' product, where it is better than their mean
+    correction: Correction | None = None  # of either, where that is better still
 
     @property
     def weights(self) -> list[float]:
@@ -105,7 +110,8 @@ class Blend:
 
     def of(self, predictions: Sequence[np.ndarray], n_classes: int) -> np.ndarray:
         """The blend's prediction from its members', each (n, k)."""
-        return combine(predictions, self.weights, n_classes, self.temperature, self.exponents)
+        base = combine(predictions, self.weights, n_classes, self.temperature, self.exponents)
+        return base if self.correction is None else self.correction.apply(base, predictions, n_classes)
 
 
 Composed = tuple[bytes, dict[str, str], GateReport]  # the graph, its outputs' names by public name, how it was replayed
@@ -159,8 +165,12 @@ def deliver(
         weights = _weigh(problem, candidates, until) if ensemble else np.eye(len(candidates))[0]
         left = (seconds - (time.monotonic() - began)) * speed
         members = _in_time([(c, w) for c, w in zip(candidates, weights, strict=True) if w > 0], left)
-        blend = _calibrated(problem, members)
+        blend = _calibrated(problem, members, until)
         graph, names, report = way.compose(problem, blend, info)
+        if not report.passed and blend.correction is not None:
+            log.warning("a corrected ensemble did not pass the replay gate: %s", report.message)
+            blend = _calibrated(problem, members, -np.inf)
+            graph, names, report = way.compose(problem, blend, info)
         if report.passed:
             excess = _excess(limits, graph, report)
             if nearest is None or excess < nearest[0]:
@@ -209,19 +219,26 @@ def _missed(limits: Mapping[str, Any], excess: float) -> str:
     return f"no completed trial keeps the limits ({asked}); this is the nearest, {excess:.2f} times over"
 
 
-def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]]) -> Blend:
-    """What the blend's own out-of-fold predictions teach: a temperature, and a threshold for metrics of labels."""
-    if not problem.classes:
-        return Blend(members)
-    rows = problem.folds.covered
+def _calibrated(problem: Problem, members: Sequence[tuple[Loaded, float]], until: float) -> Blend:
+    """What the blend's own out-of-fold predictions teach: of classes a temperature, or exponents; a correction if it is
+    found until then; and a threshold for metrics of labels."""
+    rows, n_classes = problem.folds.covered, len(problem.classes)
     y, weight = problem.y[rows], None if problem.weight is None else problem.weight[rows]
-    mean = Blend(members).of([m.oof[rows] for m, _ in members], len(problem.classes))
-    temperature = fit_temperature(y, mean, weight)
     found = [m.oof[rows] for m, _ in members]
-    exponents = fit_exponents(y, found, Blend(members).weights, temperature, problem.metric, weight)
-    blend = Blend(members, temperature, None, None if exponents is None else tuple(exponents.tolist()))
-    fit: Callable[..., Decision] = fit_threshold if len(problem.classes) == 2 else fit_factors
-    return replace(blend, threshold=fit(y, blend.of(found, len(problem.classes)), problem.metric, weight))
+    blend = Blend(members)
+    if n_classes:
+        temperature = fit_temperature(y, blend.of(found, n_classes), weight)
+        exponents = fit_exponents(y, found, blend.weights, temperature, problem.metric, weight)
+        blend = Blend(members, temperature, None, None if exponents is None else tuple(exponents.tolist()))
+    if problem.resolved.kind in CORRECTED and not problem.resolved.options.get("monotone"):
+        rng = np.random.default_rng([problem.resolved.seed, 11])
+        base = blend.of(found, n_classes)
+        more = fit_correction(y, found, base, n_classes, problem.metric, rng, weight, lambda: time.monotonic() < until)
+        blend = replace(blend, correction=more)
+    if not n_classes:
+        return blend
+    fit: Callable[..., Decision] = fit_threshold if n_classes == 2 else fit_factors
+    return replace(blend, threshold=fit(y, blend.of(found, n_classes), problem.metric, weight))
 
 
 def _candidates(problem: Problem, sources: Sequence[Source], ensemble: bool) -> list[Loaded]:
@@ -299,6 +316,7 @@ def _compose(problem: Problem, blend: Blend, info: Mapping[str, Any]) -> tuple[b
         blend.threshold,
         problem.target.n_targets,
         blend.exponents,
+        blend.correction,
     )
     types = {name: ColumnType(problem.features.types[name]) for name in problem.features.names}
     about = {"producer": "assay", "job": str(info.get("job_id", ""))}
@@ -357,6 +375,7 @@ def _package(
             "gate": {"rows": report.n_rows, "max_difference": report.max_difference},
             "predict_ms_per_row": report.ms_per_row,
             "pool": "mean" if blend.exponents is None else "product",
+            "corrected": blend.correction is not None,
         }
         | ({"limits_missed": missed} if missed else {})
         | _sureness(problem, blend)

@@ -86,15 +86,18 @@ def shares(z: np.ndarray, link: str) -> np.ndarray:
 def log_count_ratios(x: csr_matrix, y: np.ndarray, n_classes: int, weight: np.ndarray | None) -> np.ndarray:
     """How much more often an n-gram stands in texts of a class than in others.  float32 (v, k), k = 1 for two classes.
 
-    Wang, Manning: Baselines and Bigrams: Simple, Good Sentiment and Topic Classification.  ACL 2012.
+    Wang, Manning: Baselines and Bigrams: Simple, Good Sentiment and Topic Classification.  ACL 2012.  Changed: the two counts
+    that they add are shared out as the class and the others have n-grams, so that one never seen says nothing of a
+    rare class either; for two classes of one size it is the same.
     """
     one = np.eye(n_classes, dtype=np.float64)[y]
     one = one[:, 1:] if n_classes == 2 else one
     w = np.ones(len(y)) if weight is None else weight
     seen = x.copy()
     seen.data = np.ones_like(seen.data)
-    inside, outside = 1 + seen.T @ (one * w[:, None]), 1 + seen.T @ ((1 - one) * w[:, None])
-    ratio = np.log(inside / inside.sum(0)) - np.log(outside / outside.sum(0))
+    inside, outside = seen.T @ (one * w[:, None]), seen.T @ ((1 - one) * w[:, None])
+    share = np.clip(inside.sum(0) / max(inside.sum(0)[0] + outside.sum(0)[0], 1e-12), 1e-6, 1 - 1e-6)
+    ratio = np.log(2 + inside / share) - np.log(2 + outside / (1 - share))
     return np.asarray(ratio, np.float32)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from assay.data.table import ColumnType, Table, Words
 from assay.data.textfit import fit_front
@@ -65,6 +66,22 @@ def test_log_counts_are_large_for_what_one_class_says() -> None:
     assert fitted is not None
     ratios = log_count_ratios(fitted[1], np.array([1, 1, 0, 0]), 2, None)[:, 0]
     np.testing.assert_allclose(np.sort(ratios[1:]), [-np.log(3), 0, 0, 0, 0, np.log(3)], atol=1e-6)
+
+
+def test_an_ngram_as_frequent_in_a_rare_class_as_elsewhere_tells_nothing_of_it() -> None:
+    """Twenty-five classes: what adds one everywhere made each n-gram of a rare class, and each it lacks, look telling."""
+    y = np.repeat(np.arange(25), 40)
+    x = np.zeros((1000, 200), np.float32)
+    x[:, 0] = 1  # in every text
+    x[np.arange(1000), 1 + y] = 1  # in texts of one class alone
+    x[np.arange(1000), 26 + np.arange(1000) % 174] = 1  # all over
+    ratios = log_count_ratios(csr_matrix(x), y, 25, None)
+    np.testing.assert_allclose(ratios[0], 0, atol=1e-6)
+    assert ratios[4, 3] > 1.5 * np.abs(ratios[26:]).max()
+    one = np.zeros((1000, 1), np.float32)
+    one[0] = 1  # a single text of class 0
+    seen_once = log_count_ratios(csr_matrix(np.hstack([x, one])), y, 25, None)[-1]
+    assert abs(seen_once[1:]).max() < 0.5 < seen_once[0] < ratios[4, 3]
 
 
 def test_margins_get_the_scale_that_makes_them_honest() -> None:

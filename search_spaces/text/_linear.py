@@ -167,6 +167,23 @@ def margin_scale(z: np.ndarray, y: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded").x))
 
 
+def link_of(z: np.ndarray, y: np.ndarray, link: str) -> tuple[str, float]:
+    """The link that tells the classes of rows not fitted on best, and the factor on margins that goes with it.
+
+    link: "softmax" for margins that are no log-odds; "ovr" for those of logistic regressions, each of a class against the rest:
+    kept unless the softmax of scaled margins has the smaller log-loss, as with many classes where each says no for itself.
+    """
+    scale = margin_scale(z, y)
+    if link == "ovr":
+        rows = np.arange(len(y))
+        each, joint = (
+            np.log(np.clip(p[rows, y], 1e-9, 1)).mean() for p in (shares(z, link), shares(scale * z, "softmax"))
+        )
+        if each >= joint:
+            return link, 1.0
+    return "softmax", scale
+
+
 def held_out(y: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     """Rows that a scale is learned from, bool (n,) each: thirds of few rows, a fifth of many."""
     of = rng.integers(0, 3 if len(y) < FEW else 5, len(y))

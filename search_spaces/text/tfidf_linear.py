@@ -52,7 +52,7 @@ class TfidfLinear:
         return 1
 
     def cost(self, config: TfidfLinearConfig, shape: Shape) -> Cost:
-        k = 1 if shape.n_classes <= 2 else shape.n_classes
+        k = 1.0 if shape.n_classes <= 2 else 1.8 * shape.n_classes  # of many, a part is fitted once more for the link
         grams = 40.0 * config.words + 110.0 * len(_ORDERS[config.chars]) + 20.0  # of a text of some 150 characters
         return Cost(0.05 + shape.n_rows * grams * (1e-7 + 1.5e-7 * k), int(shape.n_rows * (4_000 + 24 * grams) + 2e7))
 
@@ -92,16 +92,17 @@ class TfidfLinear:
 
         weights, bias = margins(np.ones(len(y), bool))
         link = "ovr"
-        if config.model != "logistic":
-            link, z, told = "softmax", [], []
+        if config.model != "logistic" or k > 2:
+            z, told = [], []
             for out in _linear.held_out(y, np.random.default_rng(ctx.seed)):
                 if out.any() and len(np.unique(y[~out])) == k:
                     w, b = margins(~out)
                     z.append(x[out] @ w + b)
                     told.append(y[out])
+            link = "ovr" if config.model == "logistic" else "softmax"
             if z:
-                scale = np.float32(_linear.margin_scale(np.concatenate(z), np.concatenate(told)))
-                weights, bias = weights * scale, bias * scale
+                link, scale = _linear.link_of(np.concatenate(z), np.concatenate(told), link)
+                weights, bias = weights * np.float32(scale), bias * np.float32(scale)
         return _linear.BagPredictor(bags, _linear.split_bags(_linear.rounded(weights), bags), bias, link, classes)
 
 

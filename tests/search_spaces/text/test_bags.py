@@ -17,7 +17,7 @@ from assay.testing.context import ToyContext
 from assay.testing.families import run_graph
 from assay.testing.toy import toys
 from search_spaces.text._bags import MOST_TIMES, Kind, fit_bag
-from search_spaces.text._linear import log_count_ratios, margin_scale, rounded, shares
+from search_spaces.text._linear import link_of, log_count_ratios, margin_scale, rounded, shares
 
 TEXTS = ["a b c", "a a a b", "c d " + "e " * 12, "d", "a c e g", "b b"]
 
@@ -90,6 +90,17 @@ def test_margins_get_the_scale_that_makes_them_honest() -> None:
     y = (rng.random(4000) < 1 / (1 + np.exp(-3 * z[:, 0]))).astype(np.int64)
     assert margin_scale(z, y) == pytest.approx(3.0, rel=0.15)
     np.testing.assert_allclose(shares(np.array([[0.0, 0.0, 0.0]]), "ovr"), 1 / 3, rtol=1e-6)
+
+
+def test_the_link_is_the_one_that_tells_unseen_rows_best() -> None:
+    rng = np.random.default_rng(0)
+    z = 2.0 * rng.normal(size=(4000, 6)) - 3.0
+    for link in ("ovr", "softmax"):
+        p = shares(z if link == "ovr" else 2.0 * z, link)
+        y = np.array([rng.choice(6, p=row / row.sum()) for row in p.astype(np.float64)])
+        found, scale = link_of(z, y, "ovr")
+        assert found == link and scale == pytest.approx(1.0 if link == "ovr" else 2.0, rel=0.1)
+    assert link_of(z, y, "softmax")[0] == "softmax"
 
 
 def test_weights_beyond_sixteen_bits_are_refused() -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import TrialError, TrialStopped
+from assay.errors import Memorised, TrialError, TrialStopped
 from assay.families import discover
 from assay.generation.blend import blend
 from assay.generation.compose import Composed
+from assay.generation.copying import copies_rows
 from assay.generation.evaluate import drawn, refuse_collapse, refuse_copies
 from assay.generation.stage import stage_of, whole_stage
 from assay.model.checkpoint import Checkpoint as Opened
@@ -59,6 +60,8 @@ def refit(
         made = judge.made(drawn(composed, stage.n_samples(composed)), float("nan"))
         refuse_collapse(judge.real, made)
         refuse_copies(judge.real, made)
+        if copies_rows(stage, composed):
+            raise Memorised("samples are copies of rows learned from, more often than rows are of one another")
     except (TrialError, TrialStopped) as error:
         log.warning("what was trained on all rows is not delivered: %s", error)
         return None

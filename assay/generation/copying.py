@@ -7,6 +7,8 @@ nearer than a tenth of the usual distance.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from assay.generation.compose import Composed, session
@@ -16,28 +18,29 @@ from assay.metrics.generation import MOST, NEAR, nearest
 
 SAMPLES = 2000
 LIMIT = 0.005  # share of copies beyond chance
+SURE = 0.02  # probability of so few pairs of rows from which copies are no chance
 SEED = 20_000_033
 CHUNK = 256
 
 
-def copied(stage: Stage, composed: Composed) -> float:
-    """Share of fresh samples that are nearer to a row of the stage than rows are to one another, beyond the share of rows
-    that are and one standard error; 0 for pictures, which the judge of their trial has looked at."""
+def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
+    """(share of fresh samples that are nearer to a row of the stage than rows are to one another, beyond the share of rows
+    that are; whether there are copies).  There are none if so few near pairs of rows would be no surprise were rows near to
+    each other as often as samples are (Poisson); nor in pictures, which the judge of their trial has looked at."""
     if not isinstance(stage, RowStage):
-        return 0.0
+        return 0.0, False
     rows = stage.judge.real.train
     samples = draw(session(composed.encoded()), composed.spec, SAMPLES, SEED, {})
     made = stage.judge.made(samples, float("nan"), taught=False).embedding
     among = _others(rows[:MOST], rows)
     near = NEAR * float(np.median(among)) + 1e-6
     share, chance = float((nearest(made, rows) <= near).mean()), float((among <= near).mean())
-    pooled = (share * len(made) + chance * len(among)) / (len(made) + len(among))
-    error = float(np.sqrt(pooled * (1 - pooled) * (1 / len(made) + 1 / len(among))))
-    return max(0.0, share - chance - error)
-
-
-def copies_rows(stage: Stage, composed: Composed) -> bool:
-    return copied(stage, composed) > LIMIT
+    if not share:
+        return 0.0, False
+    expected, pairs = share * len(among) / 2, int((among <= near).sum()) // 2  # near rows come in pairs
+    surprise = sum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(pairs + 1))
+    more = max(0.0, share - chance)
+    return more, more > LIMIT and surprise < SURE
 
 
 def _others(some: np.ndarray, rows: np.ndarray) -> np.ndarray:

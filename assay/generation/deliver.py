@@ -18,7 +18,7 @@ import numpy as np
 from assay.errors import AssayError, DataError, TrialError
 from assay.generation.blend import blend
 from assay.generation.compose import Composed, session
-from assay.generation.copying import copies_rows
+from assay.generation.copying import copied
 from assay.generation.draw import draw
 from assay.generation.evaluate import SEED, as_numbers, drawn, judged, merit_of, score_of
 from assay.generation.refit import SHARE, refit, seconds_of
@@ -76,12 +76,12 @@ def deliver(
     if ensemble and problem.resolved.kind == ROWS:
         chosen = _blended(problem, chosen, ranked, time.monotonic() + BLENDING * seconds)
     chosen = _affordable(problem, chosen, until - time.monotonic())
-    whole = refit(problem, chosen.fits, until - time.monotonic())
+    whole = refit(problem, chosen.fits, chosen.composed, until - time.monotonic())
     composed = chosen.composed if whole is None else whole
     tested = _tested(problem, composed, whole is not None)
     learned = len(problem.folds.pairs[0][0]) + (len(problem.folds.pairs[0][1]) if whole is not None else 0)
     if whole is not None and problem.resolved.refit and len(problem.folds.test):
-        everything = refit(problem, chosen.fits, until - time.monotonic(), test=True)
+        everything = refit(problem, chosen.fits, chosen.composed, until - time.monotonic(), test=True)
         if everything is not None:
             composed, learned = everything, learned + len(problem.folds.test)
     onnx = composed.encoded({"producer": "assay", "job": str(info.get("job_id", ""))})
@@ -102,20 +102,22 @@ def _ranked(sources: Sequence[Source]) -> list[Source]:
 
 
 def _first(problem: Problem, ranked: Sequence[Source]) -> Drawing:
-    """The best trial that can be delivered and copies no rows; the best that can if all do.  Raises as `deliver` does."""
+    """The best trial that can be delivered and copies no rows; of those that do the one with the fewest copies.  Raises as
+    `deliver` does."""
     told = "no completed trial has a readable checkpoint"
-    copying: Drawing | None = None
+    copying: list[tuple[float, int, Drawing]] = []
     for source in ranked[:TRIED]:
         found = _opened(source)
         if isinstance(found, Drawing):
-            if not copies_rows(stage_of(problem, 0), found.composed):
+            share, are_copies = copied(stage_of(problem, 0), found.composed)
+            if not are_copies:
                 return found
-            log.warning("trial %d draws copies of rows; the next one is looked at", source.number)
-            copying = copying or found
+            log.warning("%.1f %% of what trial %d draws are copies of rows", 100 * share, source.number)
+            copying.append((share, len(copying), found))
         else:
             told = found or told
-    if copying is not None:
-        return copying
+    if copying:
+        return min(copying, key=lambda c: c[:2])[2]
     if told.startswith("no completed"):
         raise DataError(told)
     raise AssayError(told)
@@ -153,7 +155,7 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
         if not isinstance(opened, Drawing):
             continue
         composed = opened.composed
-        if members and copies_rows(stage, composed):
+        if members and copied(stage, composed)[1]:
             continue
         members = (*members, opened)
         samples.append(draw(session(composed.encoded()), composed.spec, stage.n_samples(composed), SEED + 2, {}))

@@ -9,7 +9,7 @@ import pytest
 
 from assay.generation import copying
 from assay.generation.columns import fit_rows
-from assay.generation.copying import copied, copies_rows
+from assay.generation.copying import copied
 from assay.generation.judge import RowJudge
 from assay.generation.parts import Rows
 from assay.generation.stage import RowStage
@@ -45,5 +45,6 @@ def test_a_few_copies_among_many_samples_are_seen(share: float, refused: bool, m
     monkeypatch.setattr(copying, "session", lambda onnx: None)
     monkeypatch.setattr(copying, "draw", lambda *args: drawn)
     composed: Any = Nothing()
-    assert copies_rows(there, composed) is refused
-    assert copied(there, composed) == pytest.approx(share, abs=0.03)
+    found, are_copies = copied(there, composed)
+    assert are_copies is refused
+    assert found == pytest.approx(share, abs=0.03)

@@ -28,8 +28,8 @@ MAX_ROWS, MAX_IMAGES, MAX_LOOPED = 100_000, 4096, 512  # of one request; looped:
 class GeneratePost(Body):
     """condition: column -> value, or a range of numbers or dates as `{"min": a, "max": b}`."""
 
-    n: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 10
-    seed: Annotated[int | None, Field(ge=0, le=2**63 - 1)] = None
+    n: Annotated[int, Field(strict=True, ge=1, le=MAX_ROWS)] = 10
+    seed: Annotated[int | None, Field(strict=True, ge=0, le=2**63 - 1)] = None
     condition: dict[str, Any] | None = Field(None, examples=[{"plan": "b"}])
 
 

@@ -4,6 +4,7 @@ test part."""
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ import numpy as np
 from assay.errors import AssayError, DataError, TrialError
 from assay.generation.blend import blend
 from assay.generation.compose import Composed, session
+from assay.generation.copying import copied
 from assay.generation.draw import draw
-from assay.generation.evaluate import SEED, as_numbers, drawn, judged, score_of
+from assay.generation.evaluate import SEED, as_numbers, drawn, judged, merit_of, score_of
 from assay.generation.refit import SHARE, refit, seconds_of
 from assay.generation.stage import ROWS, stage_of, whole_stage
 from assay.model import checkpoint
@@ -68,32 +70,54 @@ def deliver(
     Raises DataError when there is no readable checkpoint, AssayError when no graph draws what its trial drew.
     """
     until = time.monotonic() + seconds
-    ranked = sorted(sources, key=lambda s: (-s.score, s.number))
-    first = _first(ranked)
+    ranked = _ranked(sources)
+    first = _first(problem, ranked)
     chosen = Chosen((first,), first.composed, first.opened.info["metrics"], first.source.score)
     if ensemble and problem.resolved.kind == ROWS:
         chosen = _blended(problem, chosen, ranked, time.monotonic() + BLENDING * seconds)
     chosen = _affordable(problem, chosen, until - time.monotonic())
-    whole = refit(problem, chosen.fits, until - time.monotonic())
+    whole = refit(problem, chosen.fits, chosen.composed, until - time.monotonic())
     composed = chosen.composed if whole is None else whole
     tested = _tested(problem, composed, whole is not None)
     learned = len(problem.folds.pairs[0][0]) + (len(problem.folds.pairs[0][1]) if whole is not None else 0)
     if whole is not None and problem.resolved.refit and len(problem.folds.test):
-        everything = refit(problem, chosen.fits, until - time.monotonic(), test=True)
+        everything = refit(problem, chosen.fits, chosen.composed, until - time.monotonic(), test=True)
         if everything is not None:
             composed, learned = everything, learned + len(problem.folds.test)
     onnx = composed.encoded({"producer": "assay", "job": str(info.get("job_id", ""))})
     return _package(problem, chosen, composed, onnx, folder, info, tested, learned, whole is not None)
 
 
-def _first(ranked: Sequence[Source]) -> Drawing:
-    """The best trial that can be delivered.  Raises as `deliver` does."""
+def _ranked(sources: Sequence[Source]) -> list[Source]:
+    """Best first by their merit, see `assay.generation.evaluate.merit_of`; those that cannot be read last, by score."""
+
+    def key(source: Source) -> tuple[float, float, int]:
+        try:
+            merit = float(checkpoint.load(source.path).info["fit"]["merit"])
+        except (DataError, OSError, KeyError):
+            merit = -math.inf
+        return -merit, -source.score, source.number
+
+    return sorted(sources, key=key)
+
+
+def _first(problem: Problem, ranked: Sequence[Source]) -> Drawing:
+    """The best trial that can be delivered and copies no rows; of those that do the one with the fewest copies.  Raises as
+    `deliver` does."""
     told = "no completed trial has a readable checkpoint"
+    copying: list[tuple[float, int, Drawing]] = []
     for source in ranked[:TRIED]:
         found = _opened(source)
         if isinstance(found, Drawing):
-            return found
-        told = found or told
+            share, are_copies = copied(stage_of(problem, 0), found.composed)
+            if not are_copies:
+                return found
+            log.warning("%.1f %% of what trial %d draws are copies of rows", 100 * share, source.number)
+            copying.append((share, len(copying), found))
+        else:
+            told = found or told
+    if copying:
+        return min(copying, key=lambda c: c[:2])[2]
     if told.startswith("no completed"):
         raise DataError(told)
     raise AssayError(told)
@@ -123,7 +147,7 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
     stage = stage_of(problem, 0)
     members: tuple[Drawing, ...] = ()
     samples: list[Mapping[str, np.ndarray]] = []
-    found: Chosen | None = None
+    found: tuple[float, Chosen] | None = None
     for source in _varied(ranked, best.members[0].source):
         if len(members) == MEMBERS or (found is not None and time.monotonic() > until):
             break
@@ -131,6 +155,8 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
         if not isinstance(opened, Drawing):
             continue
         composed = opened.composed
+        if members and copied(stage, composed)[1]:
+            continue
         members = (*members, opened)
         samples.append(draw(session(composed.encoded()), composed.spec, stage.n_samples(composed), SEED + 2, {}))
         try:
@@ -138,12 +164,13 @@ def _blended(problem: Problem, best: Chosen, ranked: Sequence[Source], until: fl
         except TrialError as error:
             log.warning("a blend of %d is not delivered: %s", len(members), error)
             continue
-        score = score_of(problem, values)
-        if found is None or score > found.score:
-            found = Chosen(members, blend([m.composed for m in members]), values, score)
-    if found is None or len(found.members) == 1:
+        merit = merit_of(problem, [values], [stage])
+        if found is None or merit > found[0]:
+            whole = blend([m.composed for m in members])
+            found = merit, Chosen(members, whole, values, score_of(problem, values))
+    if found is None or len(found[1].members) == 1:
         return best
-    return found
+    return found[1]
 
 
 def _varied(ranked: Sequence[Source], first: Source) -> list[Source]:

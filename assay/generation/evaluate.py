@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from assay.errors import Diverged, Memorised, TimedOut, TrialError
 from assay.generation.compose import Composed, session
 from assay.generation.draw import draw
-from assay.generation.stage import Stage, stage_of
+from assay.generation.stage import RowStage, Stage, stage_of
 from assay.metrics import METRICS, all_values
-from assay.metrics.generation import Made, Real, copies, memorised, weighed
+from assay.metrics.generation import Made, Real, copies, memorised, two_sample, weighed
 from assay.model import checkpoint
 from assay.space import build
 from assay.tasks._problem import Problem
@@ -23,7 +23,9 @@ from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MEMORISED_LIMIT = 0.01
 ENOUGH = 1.15  # of tstr, in choosing
-LEAST_TOLD, BEYOND, MOST_TOLD = 0.6, 0.15, 0.95  # two_sample that is wanted: beyond the peer's, within these
+LEAST_TOLD, BEYOND, MOST_TOLD = 0.55, 0.1, 0.95  # two_sample that is wanted: beyond the peer's, within these
+NO_LOSS = 0.03  # of two_sample: less is not looked at
+TAUGHT = ("fidelity", "tstr")  # metrics that ask what samples teach
 GATE_SAMPLES = 64  # drawn in every trial and again from the delivered graph
 SEED = 20_000_003  # of the samples a trial is judged on, so that trials differ by their models alone
 
@@ -38,7 +40,7 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     problem = matrices.problem
     config = build(request.family.Config, request.config)
     steps = request.family.steps(config)
-    found: dict[float, list[tuple[Composed, dict[str, float]]]] = {}  # by the way it is composed, of every fold
+    found: dict[float, list[Drawn]] = {}  # by the way it is composed, of every fold
     refused: TrialError | None = None
     per_sample = 0.0
     curve: list[tuple[float, int]] = []  # of the first fold
@@ -58,32 +60,32 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         began = time.monotonic()
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
-        began = time.perf_counter()
-        bits, ways = (
-            float(generator.bits(stage.data)),
-            stage.ways if i == 0 else _best(problem, found)[: stage.kept_ways],
-        )
+        bits = float(generator.bits(stage.data))
+        ways = stage.ways if i == 0 else tuple(found)
         for way in ways:
+            began = time.perf_counter()
             whole = stage.compose(generator, way)
-            tried = _tried(problem, stage, whole, bits)
-            if isinstance(tried, TrialError):
-                refused = tried
-            else:
-                found[way] = [*found.get(way, []), tried]
-        per_sample = (time.perf_counter() - began) / len(ways) / stage.n_samples(whole)
+            n = stage.n_samples(whole)
+            one = Drawn(whole, drawn(whole, n), bits)
+            per_sample = (time.perf_counter() - began) / n
+            try:
+                one = replace(one, told=_told(stage, one) if len(ways) > 1 else math.nan)
+                found[way] = [*found.get(way, []), one]
+            except TrialError as error:
+                refused = error
         found = {way: each for way, each in found.items() if len(each) > i}
         if refused and not found:
             raise refused
-    calm = _best(problem, found)[0]
-    each = found[calm]
-    scores = [score_of(problem, v) for _, v in each]
+    calm, values = _judged_best(problem, found)
+    scores = [score_of(problem, v) for v in values]
     if not all(math.isfinite(s) for s in scores):
         raise Diverged(f"{problem.resolved.metric} is not defined for this generator: {scores}")
-    composed, first = each[0]
-    request.tell(len(each) * steps, float(np.mean(scores)))
+    composed, first = found[calm][0].composed, values[0]
+    request.tell(len(values) * steps, float(np.mean(scores)))
     again = {
         "config": dict(request.config), "seed": request.seed, "seconds": fit_seconds, "own_seconds": stage.own_seconds,
         "steps": max(curve, key=lambda c: (c[0], -c[1]))[1] if curve else steps, "calm": calm,
+        "merit": merit_of(problem, values, [stage_of(problem, i) for i in range(len(values))]),
     }  # fmt: skip
     facts = {"generator": composed.to_json(), "metrics": first, "fit": again}
     gate = {f"gate/{k}": v for k, v in as_numbers(gate_samples(composed)).items()}
@@ -92,32 +94,58 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         score=float(np.mean(scores)),
         score_std=float(np.std(scores)),
         fold_scores=tuple(float(s) for s in scores),
-        metrics={n: float(np.mean([v[n] for _, v in each if n in v])) for n in first},
+        metrics={n: float(np.mean([v[n] for v in values if n in v])) for n in first},
         seconds=time.monotonic() - started,
         predict_ms_per_row=1000 * per_sample,
         size_bytes=request.path.stat().st_size,
     )
 
 
-def _best(problem: Problem, found: Mapping[float, Sequence[tuple[Composed, Mapping[str, float]]]]) -> list[float]:
-    """The ways, best first on the folds so far."""
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What one way of composing a fold's generator draws.  told: its two_sample, NaN where nothing is chosen by it."""
 
-    def merit(way: float) -> float:
-        scores = [merit_of(problem, v, stage_of(problem, i)) for i, (_, v) in enumerate(found[way])]
-        return float(np.mean(scores)) if np.isfinite(scores).all() else -math.inf
+    composed: Composed
+    samples: Mapping[str, np.ndarray]
+    bits: float
+    told: float = math.nan
 
-    return sorted(found, key=merit, reverse=True)
+
+def _told(stage: Stage, one: Drawn) -> float:
+    """How hard samples are to tell, 0 to 1.  Raises as `judged`."""
+    assert isinstance(stage, RowStage)  # pictures are composed in one way
+    made = stage.judge.made(one.samples, one.bits, taught=False)
+    refuse_collapse(stage.judge.real, made)
+    refuse_copies(stage.judge.real, made)
+    return two_sample(stage.judge.real, made)
 
 
-def _tried(
-    problem: Problem, stage: Stage, composed: Composed, bits: float
-) -> tuple[Composed, dict[str, float]] | TrialError:
-    """A composed generator with its metrics, or why it is refused."""
-    made = stage.judge.made(drawn(composed, stage.n_samples(composed)), bits)
-    try:
-        return composed, judged(problem, stage.judge.real, made)
-    except TrialError as error:
-        return error
+def _judged_best(problem: Problem, found: Mapping[float, Sequence[Drawn]]) -> tuple[float, list[dict[str, float]]]:
+    """The best way, and its metrics fold by fold.  Raises as `judged`."""
+    stages = [stage_of(problem, i) for i in range(len(problem.folds))]
+
+    def values(way: float) -> list[dict[str, float]]:
+        return [
+            judged(problem, s.judge.real, s.judge.made(d.samples, d.bits))
+            for s, d in zip(stages, found[way], strict=True)
+        ]
+
+    if len(found) > 1 and METRICS[problem.resolved.metric].name in TAUGHT and all(s.calms for s in stages):
+        way = calmest({way: float(np.mean([d.told for d in each])) for way, each in found.items()}, _wanted(stages))
+        return way, values(way)
+    each = {way: values(way) for way in found}
+    way = max(each, key=lambda w: merit_of(problem, each[w], stages))
+    return way, each[way]
+
+
+def calmest(told: Mapping[float, float], wanted: float) -> float:
+    """The smallest errors of the target with which samples are as hard to tell as is wanted, or as with any others.
+
+    told: two_sample by the factor of the errors.  What rows teach grows as the errors shrink, on every table that was
+    looked at, while its measurement on a hundred held-out rows of a noisy table is luck: it has no say here.
+    """
+    least = min(wanted, max(told.values()) - NO_LOSS)
+    return min(way for way, value in told.items() if value >= least)
 
 
 def score_of(problem: Problem, values: Mapping[str, float]) -> float:
@@ -126,17 +154,23 @@ def score_of(problem: Problem, values: Mapping[str, float]) -> float:
     return metric.to_score(values.get(metric.name, math.nan))
 
 
-def merit_of(problem: Problem, values: Mapping[str, float], stage: Stage) -> float:
-    """By what the ways of composing a generator are chosen.
+def merit_of(problem: Problem, values: Sequence[Mapping[str, float]], stages: Sequence[Stage]) -> float:
+    """By what generators are chosen, from their metrics on the folds of these stages.
 
     Of fidelity what is taught of the target has to be more than enough: the best of many on few held-out rows is less on
     others, and real rows teach more where all of them are there.  How hard samples are to tell counts only up to a little
-    more than the stage's peer reaches: what lies above it is given for what they teach.
+    more than the stages' peers reach: what lies above it is given for what they teach.  Both are the means of the folds: by
+    itself what a fold tells of a noisy target is mostly luck.
     """
     if METRICS[problem.resolved.metric].name != "fidelity":
-        return score_of(problem, values)
-    told, wanted = values.get("two_sample", math.nan), min(MOST_TOLD, max(LEAST_TOLD, stage.peer + BEYOND))
-    return weighed(min(told, wanted) ** 2, values.get("tstr", math.nan), ENOUGH)
+        return float(np.mean([score_of(problem, v) for v in values]))
+    told, taught = (float(np.mean([v.get(name, math.nan) for v in values])) for name in ("two_sample", "tstr"))
+    return weighed(min(told, _wanted(stages)) ** 2, taught, ENOUGH)
+
+
+def _wanted(stages: Sequence[Stage]) -> float:
+    """two_sample that is wanted."""
+    return float(np.mean([min(MOST_TOLD, max(LEAST_TOLD, s.peer + BEYOND)) for s in stages]))
 
 
 @dataclass

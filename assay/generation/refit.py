@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.errors import TrialError, TrialStopped
+from assay.errors import Memorised, TrialError, TrialStopped
 from assay.families import discover
 from assay.generation.blend import blend
 from assay.generation.compose import Composed
+from assay.generation.copying import copied
 from assay.generation.evaluate import drawn, refuse_collapse, refuse_copies
 from assay.generation.stage import stage_of, whole_stage
 from assay.model.checkpoint import Checkpoint as Opened
@@ -27,14 +28,15 @@ from assay.training.evaluate import FitContext
 
 SHARE = 0.6  # of the seconds left that training again may be expected to take
 SLACK = 1.2  # of what it took in the trial, for the rows it had not
+MORE = 1.25  # times the copies of the trials: so many are luck
 log = logging.getLogger(__name__)
 
 
 def refit(
-    problem: Problem, members: Sequence[tuple[str, Opened]], seconds: float, test: bool = False
+    problem: Problem, members: Sequence[tuple[str, Opened]], chosen: Composed, seconds: float, test: bool = False
 ) -> Composed | None:
-    """members: families with the checkpoints of their trials.  test: the test part is learned from as well.  None when time
-    is short, or when a generator diverges, collapses, or they copy rows."""
+    """members: families with the checkpoints of their trials.  chosen: what they draw together there.  test: the test part
+    is learned from as well.  None when time is short, or when a generator diverges, collapses, or they copy more rows."""
     expected = seconds_of(problem, members, test)
     if expected > SHARE * seconds:
         return None
@@ -59,6 +61,9 @@ def refit(
         made = judge.made(drawn(composed, stage.n_samples(composed)), float("nan"))
         refuse_collapse(judge.real, made)
         refuse_copies(judge.real, made)
+        share, are_copies = copied(stage, composed)
+        if are_copies and share > MORE * copied(stage_of(problem, 0), chosen)[0]:
+            raise Memorised(f"{100 * share:.1f} % of the samples are copies of rows learned from, more than before")
     except (TrialError, TrialStopped) as error:
         log.warning("what was trained on all rows is not delivered: %s", error)
         return None

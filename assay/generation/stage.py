@@ -25,9 +25,11 @@ IMAGES, ROWS = "generated_images", "generated_rows"
 LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
 MANY_SAMPLES = 4500  # up to here rows are drawn several times, so that luck does not settle what they teach
 # errors of a number in those of unseen rows: whoever learns from drawn rows learns through their noise twice
-CALM, CALM_OF_MANY = (0.9, 0.7, 0.5, 0.3), (0.9, 0.5)
-MANY_ROWS = 1000  # judging takes its time from here on
-FEW_ROWS = 4000  # up to here it is looked at whether telling the target anew serves a generator
+CALMS = (0.7, 0.5, 0.3)
+SHARPER = 0.9  # the same of a class's logits, inverted
+CALM_OF_MANY = 0.7  # where nothing is tried
+FEW_ROWS = 4000  # up to here ways of telling the target anew are tried
+PEER_ROWS = 1000  # a peer learns from
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
 log = logging.getLogger(__name__)
@@ -50,29 +52,31 @@ class RowStage:
         return self.retelling.seconds if self.retelling else 0.0
 
     @property
-    def ways(self) -> tuple[float, ...]:
-        """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen
-        rows, and (0) as it is; several where that is to be tried."""
-        n = len(self.data.train)
-        if not self.retelling or n > FEW_ROWS:
-            return (CALM[0],)
-        if self.retelling.code is not None:
-            return CALM[0], 0.0
-        return (*(CALM if n <= MANY_ROWS else CALM_OF_MANY), 0.0)
+    def calms(self) -> bool:
+        """The ways differ in the errors of a number alone."""
+        return self.retelling is not None and self.retelling.code is None
 
     @property
-    def kept_ways(self) -> int:
-        """How many of them, the best of the first fold, are looked at in the others as well."""
-        return 2 if len(self.data.train) <= MANY_ROWS else 1
+    def ways(self) -> tuple[float, ...]:
+        """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen
+        rows, or (0) as it is.  A number is always told anew: that served it with every generator on every table."""
+        n = len(self.data.train)
+        if not self.retelling:
+            return (SHARPER,)
+        if self.calms:
+            return CALMS if n <= FEW_ROWS else (CALM_OF_MANY,)
+        return (SHARPER, 0.0) if n <= FEW_ROWS else (SHARPER,)
 
     @cached_property
     def peer(self) -> float:
         """two_sample of a Gaussian mixture of the same rows, which a generator should not fall short of; 0 where rows are so
         many that nobody looks."""
-        if len(self.data.train) > MANY_ROWS:
+        if len(self.data.train) > FEW_ROWS:
             return 0.0
         try:
-            drawn = self.judge.made(mixture(self.judge.train.select(self.names)), math.nan, taught=False)
+            n = len(self.judge.train)
+            some = self.judge.train.take(np.linspace(0, n - 1, min(PEER_ROWS, n)).astype(np.int64))
+            drawn = self.judge.made(mixture(some.select(self.names)), math.nan, taught=False)
         except (ValueError, np.linalg.LinAlgError):
             log.exception("no Gaussian mixture can be fitted to these rows")
             return 0.0
@@ -83,7 +87,7 @@ class RowStage:
     def names(self) -> list[str]:
         return [c.name for c in self.coder.columns]
 
-    def compose(self, generator: Any, calm: float = CALM[0]) -> Composed:
+    def compose(self, generator: Any, calm: float = SHARPER) -> Composed:
         return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling and calm else None)
 
     def n_samples(self, composed: Composed) -> int:
@@ -102,8 +106,8 @@ class PictureStage:
     labels: tuple[str, ...]
     column: str | None
     own_seconds = 0.0
-    ways = (0.0,)
-    kept_ways = 1
+    ways: tuple[float, ...] = (0.0,)
+    calms = False
     peer = 0.0
 
     def compose(self, generator: Any, calm: float = 0.0) -> Composed:

@@ -1,7 +1,9 @@
 """Two networks against each other: steps of the critic and of the maker alternate, and the best epoch is kept.
 
 Losses: "bce", the non-saturating game (Goodfellow et al., NeurIPS 2014); "hinge" (Lim, Ye, 2017); "wasserstein" with a
-gradient penalty (Gulrajani et al., NeurIPS 2017).  What is kept and judged is the maker with its weights averaged over
+gradient penalty (Gulrajani et al., NeurIPS 2017).  The first two may hold the critic's slopes at real samples small
+(R1: Mescheder, Geiger, Nowozin, "Which Training Methods for GANs do actually Converge?", ICML 2018), in every few steps
+only (Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020).  What is kept and judged is the maker with its weights averaged over
 the last steps (Yazici et al., "The Unusual Effectiveness of Averaging in GAN Training", ICLR 2019).
 """
 
@@ -27,6 +29,7 @@ from assay.training.schedules import factors
 LOSSES = ("bce", "hinge", "wasserstein")
 COLLAPSED = 0.05  # of the data's spread: samples that vary less are all the same
 GRACE = 5  # epochs before a collapse is looked for
+LAZY = 8  # critic steps from one with R1 to the next, which counts as often
 IN_A_ROW = 3  # epochs it must last
 SETTLED = 8  # batches that the averaged maker's statistics are taken over
 WARM = 2  # the epoch that tells what one takes: the first is slower
@@ -37,7 +40,7 @@ Make = Callable[[nn.Module, Tensor], Tensor]  # maker, condition (n, g) -> sampl
 
 @dataclass(frozen=True)
 class Game:
-    """penalty: weight of the gradient penalty (0: none).  critic_steps: for every step of the maker.  average: decay of
+    """penalty: weight of the gradient penalty (0: none).  flat: weight of R1 (0: none).  critic_steps: for every step of the maker.  average: decay of
     the averaged weights.  patience: epochs without a better score.  fitted: only as many epochs as there is time for are
     planned, so that the schedule comes to its end."""
 
@@ -52,6 +55,7 @@ class Game:
     average: float = 0.98
     patience: int = 1 << 30
     fitted: bool = False
+    flat: float = 0.0
 
 
 def play(
@@ -106,7 +110,7 @@ def _play(
                 drawn += 1
                 with torch.no_grad():
                     fake = make(maker, given)
-                _step(_critic_loss(critic, real, fake, given, game), movers[0][0], game, epoch + 1)
+                _step(_critic_loss(critic, real, fake, given, game, drawn), movers[0][0], game, epoch + 1)
             _, given = batch(drawn)
             for p in critic.parameters():
                 p.requires_grad_(False)
@@ -145,7 +149,7 @@ def _play(
     return Fitted(best_score, best_epoch, epoch)
 
 
-def _critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, given: Tensor, game: Game) -> Tensor:
+def _critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, given: Tensor, game: Game, step: int) -> Tensor:
     a, b = critic(real, given), critic(fake, given)
     if game.loss == "bce":
         value = F.softplus(-a).mean() + F.softplus(b).mean()
@@ -158,6 +162,10 @@ def _critic_loss(critic: nn.Module, real: Tensor, fake: Tensor, given: Tensor, g
         mixed = torch.lerp(fake, real, torch.rand(shape, device=real.device)).requires_grad_(True)
         (slope,) = torch.autograd.grad(critic(mixed, given).sum(), mixed, create_graph=True)
         value = value + game.penalty * ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
+    if game.flat > 0 and step % LAZY == 0:
+        there = real.clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad(critic(there, given).sum(), there, create_graph=True)
+        value = value + 0.5 * LAZY * game.flat * (slope.flatten(1) ** 2).sum(1).mean()
     return value
 
 

@@ -9,18 +9,22 @@ from assay.families import Cost, Shape, TrialContext
 from assay.generation.parts import Pictures
 from assay.space import Choice, Float, Int
 
+BETA2 = 0.99
+
 
 @dataclass(frozen=True)
 class DcganConfig:
-    """critic_rate: the critic's learning rate in units of the maker's."""
+    """critic_rate: the critic's learning rate in units of the maker's.  flat: weight of the critic's squared slopes at real
+    pictures; without them a critic of few pictures is soon too sure to teach."""
 
     loss: Annotated[str, Choice("bce", "hinge")] = "bce"
     optimizer: Annotated[str, Choice("adam", "adamw", "rmsprop")] = "adam"
-    learning_rate: Annotated[float, Float(5e-5, 2e-3, log=True)] = 4e-4
+    learning_rate: Annotated[float, Float(1e-4, 4e-3, log=True)] = 1e-3
     critic_rate: Annotated[float, Float(0.25, 4.0, log=True)] = 1.0
-    beta1: Annotated[float, Float(0.0, 0.9)] = 0.5
+    beta1: Annotated[float, Float(0.0, 0.9)] = 0.0
+    flat: Annotated[float, Float(0.05, 20.0, log=True)] = 1.0
     schedule: Annotated[str, Choice("constant", "flat_cos", "cosine")] = "flat_cos"
-    dropout: Annotated[float, Float(0.0, 0.5)] = 0.2
+    dropout: Annotated[float, Float(0.0, 0.5)] = 0.0
     latent: Annotated[int, Choice(16, 32, 64)] = 32
     width: Annotated[int, Choice(16, 32, 48)] = 16
     batch_size: Annotated[int, Choice(32, 64, 128)] = 64
@@ -55,14 +59,14 @@ class Dcgan:
         from search_spaces.generative._image_gan import AVERAGE, PER_EPOCH, Nets, fit_game
 
         rules = [
-            Rule(config.optimizer, rate, momentum=0.0, beta1=config.beta1)
+            Rule(config.optimizer, rate, momentum=0.0, beta1=config.beta1, beta2=BETA2)
             for rate in (config.learning_rate, config.learning_rate * config.critic_rate)
         ]
         game = Game(
             config.loss, rules[0], rules[1], config.epochs, PER_EPOCH, config.schedule, average=AVERAGE,
-            patience=max(40, config.epochs // 3), fitted=True,
+            patience=max(40, config.epochs // 3), fitted=True, flat=config.flat,
         )  # fmt: skip
-        return fit_game(Nets(config.latent, config.width, True, config.dropout), game, config.batch_size, data, ctx)
+        return fit_game(Nets(config.latent, config.width, config.dropout), game, config.batch_size, data, ctx)
 
 
 family = Dcgan()

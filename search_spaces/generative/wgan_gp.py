@@ -63,7 +63,7 @@ class WganGp:
             PER_EPOCH, config.schedule, config.penalty, config.critic_steps, AVERAGE,
             patience=max(40, config.epochs // 3), fitted=True,
         )  # fmt: skip
-        return fit_game(Nets(config.latent, config.width, False, 0.0), game, config.batch_size, data, ctx)
+        return fit_game(Nets(config.latent, config.width, 0.0), game, config.batch_size, data, ctx)
 
 
 family = WganGp()

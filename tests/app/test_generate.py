@@ -112,6 +112,9 @@ def test_accept_chooses_the_form(there: There) -> None:
     [
         ("rows", {"n": 0}, "", 422, "not valid"),
         ("rows", {"count": 3}, "", 422, "not valid"),
+        ("rows", {"n": "7"}, "", 422, "not valid"),
+        ("rows", {"n": True}, "", 422, "not valid"),
+        ("rows", {"n": 7, "seed": "3"}, "", 422, "not valid"),
         ("rows", {"condition": {"plan": "z"}}, "", 422, "'plan' is never 'z'"),
         ("rows", {"condition": {"plam": "a"}}, "", 422, "'plam' is not a column of the samples"),
         ("rows", {"n": 1}, "image/png", 415, "rows are no pictures"),

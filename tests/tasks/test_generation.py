@@ -17,6 +17,7 @@ import assay
 from assay.data.table import ColumnType, Table, Words
 from assay.errors import DataError, Memorised, SpecError
 from assay.families import discover as families
+from assay.generation.compose import Composed
 from assay.generation.evaluate import judged
 from assay.generation.stage import stage_of
 from assay.metrics.generation import Made, Real
@@ -156,10 +157,11 @@ def test_what_is_trained_again_on_all_rows_is_looked_at_for_copies(
     task.evaluate(Matrices(problem), request)
     opened = checkpoint.load(tmp_path / "c")
     assert opened.info["fit"]["config"] == request.config
-    assert refit(problem, [("gaussian_copula", opened)], 60.0) is not None
-    assert refit(problem, [("gaussian_copula", opened)], 1e-6) is None
+    composed = Composed.from_json(opened.graph, opened.info["generator"])
+    assert refit(problem, [("gaussian_copula", opened)], composed, 60.0) is not None
+    assert refit(problem, [("gaussian_copula", opened)], composed, 1e-6) is None
     monkeypatch.setattr(families()["gaussian_copula"], "fit", lambda config, data, ctx: Parrot(data.train))
-    assert refit(problem, [("gaussian_copula", opened)], 60.0) is None
+    assert refit(problem, [("gaussian_copula", opened)], composed, 60.0) is None
 
 
 def test_samples_that_are_all_the_same_are_a_collapse() -> None:

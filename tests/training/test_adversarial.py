@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +55,18 @@ def test_every_game_moves_the_samples_to_the_data(loss: str) -> None:
     assert found.score > 0.5 * before > -3.5
     assert [s for s, _ in ctx.reports] == list(range(1, found.epochs + 1))
     assert not maker.training
+
+
+def test_a_flat_critic_has_smaller_slopes_where_the_data_are() -> None:
+    def slopes(flat: float) -> float:
+        torch.manual_seed(0)
+        maker, critic = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 2)), Critic()
+        play(maker, critic, batch, make, score, replace(game("bce", epochs=10), flat=flat), ToyContext())
+        there = REAL.clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad(critic(there, torch.zeros(len(there), 0)).sum(), there)
+        return float((slope**2).sum(1).mean())
+
+    assert slopes(10.0) < 0.5 * slopes(0.0)
 
 
 def test_a_game_that_becomes_infinite_is_told_as_diverged() -> None:

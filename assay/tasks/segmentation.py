@@ -106,7 +106,8 @@ def from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[s
         data = files[i]
         mask = None if data is None or images[i] is None else read_mask(data)
         if mask is not None:
-            mask = mask if numbers[i] is None else numbers[i][mask]
+            number = numbers[i]
+            mask = mask if number is None else number[mask]
             keep.append(i)
             masks.append(square_mask(mask, side))
             top = max(top, int(mask[mask != IGNORED].max(initial=0)))

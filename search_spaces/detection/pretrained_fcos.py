@@ -56,13 +56,13 @@ class PretrainedFcos:
     def fit(self, config: PretrainedFcosConfig, data: Split, ctx: TrialContext) -> Predictor:
         from assay.nn.detection import Fcos
         from assay.nn.pyramids import Pretrained
-        from assay.vision.losses import fcos_loss
+        from assay.vision.losses import aligned_loss
 
         def make(classes: int, side: int, shrink: int) -> Fcos:
             pyramid = Pretrained((8, 16, 32), config.frozen, config.rate)
             return Fcos(classes, side, shrink, pyramid, config.wide, config.depth)
 
-        return fit_detector(config, data, ctx, make, fcos_loss)
+        return fit_detector(config, data, ctx, make, aligned_loss)
 
 
 family = PretrainedFcos()

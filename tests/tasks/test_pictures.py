@@ -51,11 +51,12 @@ def test_time_is_kept_for_nets_of_all_pictures_unless_it_is_short_or_unwished() 
     assert resolved_of(600, refit=False).options["refit_share"] == 0
 
 
-def test_nets_from_random_weights_wait_for_longer_jobs_where_there_are_pretrained_ones() -> None:
-    short, long = (set(resolved_of(s).families) for s in (60, 600))
+@pytest.mark.parametrize("seconds", [60, 600])
+def test_nets_that_need_long_to_learn_wait_for_longer_jobs_where_there_are_pretrained_ones(seconds: float) -> None:
+    short, long = (set(resolved_of(s).families) for s in (seconds, 3600))
     if "pretrained_fcos" in long:
-        assert long - short == {"fcos", "detr"}
-        assert any("fcos" in b and "left out" in b for b in resolved_of(60).because)
+        assert long - short == {"fcos", "detr", "pretrained_detr"}
+        assert any("fcos" in b and "left out" in b for b in resolved_of(seconds).because)
     else:
         assert short == long == {"fcos", "detr"}
 

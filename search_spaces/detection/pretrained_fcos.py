@@ -23,6 +23,8 @@ class PretrainedFcosConfig(Detecting):
     depth: Annotated[int, Choice(1, 2)] = 1
     frozen: Annotated[int, Choice(0, 4, 10, 15)] = 4
     rate: Annotated[float, Float(0.02, 0.5, log=True)] = 0.1
+    zoom: Annotated[float, Float(0.0, 0.7)] = 0.5
+    mosaic: Annotated[float, Float(0.0, 0.8)] = 0.4
 
 
 class PretrainedFcos:

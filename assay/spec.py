@@ -11,6 +11,7 @@ from assay.errors import SpecError
 from assay.search.plan import Limits
 
 MIN_ROWS = 10  # usable rows below which nothing honest can be validated
+REFITTED = "of the time is kept to train nets of what was chosen on all annotated pictures"
 T = TypeVar("T")
 
 
@@ -232,7 +233,10 @@ def with_parts(resolved: Resolved, train: int, validation: int | None, test: int
     if test is not None:
         because.append(f"test part: the {test} rows of the test dataset")
     changes["test_fraction"] = 0.0
-    return replace(resolved, because=tuple(because), options={**resolved.options, "parts": parts}, **changes)
+    options = {**resolved.options, "parts": parts}
+    if options.pop("refit_share", 0.0):  # what the user set apart is never learned from
+        because = [b for b in because if REFITTED not in b]
+    return replace(resolved, because=tuple(because), options=options, **changes)
 
 
 def column(profile: ProfileFacts, name: str, pointer: str, code: str = "validation_error") -> ColumnFacts:

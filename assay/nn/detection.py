@@ -79,7 +79,8 @@ class Fcos(Detector):
     """Tian, Shen, Chen, He: FCOS, Fully Convolutional One-Stage Object Detection. ICCV 2019.
 
     On a feature pyramid (Lin et al.: Feature Pyramid Networks. CVPR 2017).  Changed: three levels, one tower of `depth`
-    convolutions for both questions with batch norms of each level's own, distances as softplus.
+    convolutions for both questions with batch norms of each level's own, distances as softplus, no centre-ness: which places
+    answer for a thing, and how sure they are to be, is learned from how well their boxes fit (`vision.losses.aligned_loss`).
 
     pyramid: maps at strides 8, 16 and 32.  wide: channels of the heads.
     """
@@ -94,8 +95,7 @@ class Fcos(Detector):
         self.tower = nn.ModuleList(nn.ModuleList(Unit(wide, wide) for _ in range(depth)) for _ in STRIDES)
         self.kind = nn.Conv2d(wide, classes, 3, padding=1)
         self.reach = nn.Conv2d(wide, 4, 3, padding=1)
-        self.centre = nn.Conv2d(wide, 1, 3, padding=1)
-        for conv in (self.kind, self.reach, self.centre):
+        for conv in (self.kind, self.reach):
             nn.init.normal_(conv.weight, std=0.01)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         nn.init.constant_(self.kind.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
@@ -110,8 +110,8 @@ class Fcos(Detector):
         table = ops.picked(ops.reshape(answer, (-1, width)), mirrored_places(self.side), 1)
         return ops.reshape(ops.add(ops.matmul(table, ops.const(turned)), ops.const(shift)), (-1,))
 
-    def raw(self, ops: Maps, x: Value) -> tuple[Value, Value, Value]:
-        """Logits (N, classes, P), distances to the left, top, right and bottom in strides (N, 4, P), centre-ness logits."""
+    def raw(self, ops: Maps, x: Value) -> tuple[Value, Value]:
+        """Logits (N, classes, P), and distances to the left, top, right and bottom in strides (N, 4, P)."""
         levels = self.pyramid.compute(ops, x)
         maps: list[Value] = []
         above: Value = None
@@ -119,23 +119,21 @@ class Fcos(Detector):
             here = ops.conv(level, lateral)
             above = here if above is None else ops.add(here, ops.doubled(above))
             maps.insert(0, above)
-        kinds, reaches, centres = [], [], []
+        kinds, reaches = [], []
         for m, smooth, tower in zip(maps, self.smooth, self.tower, strict=True):
             h = smooth.compute(ops, m)  # type: ignore[operator]
             for unit in tower:  # type: ignore[attr-defined]
                 h = unit.compute(ops, h)
             kinds.append(ops.reshape(ops.conv(h, self.kind), (self.classes, -1)))
             reaches.append(ops.reshape(ops.softplus(ops.conv(h, self.reach)), (4, -1)))
-            centres.append(ops.reshape(ops.conv(h, self.centre), (1, -1)))
-        return ops.concat(kinds, 2), ops.concat(reaches, 2), ops.concat(centres, 2)
+        return ops.concat(kinds, 2), ops.concat(reaches, 2)
 
     def body(self, ops: Maps, x: Value) -> Value:
-        kinds, reaches, centres = self.raw(ops, x)
+        kinds, reaches = self.raw(ops, x)
         at, steps = places(self.side)
         signs = np.array([-1, -1, 1, 1], np.float32)[:, None] * steps[None]
         boxes = ops.add(ops.const(np.tile(at.T, (2, 1))[None]), ops.mul(reaches, ops.const(signs[None])))
-        scores = ops.sqrt(ops.mul(ops.sigmoid(kinds), ops.sigmoid(centres)))
-        return self.answer(ops, boxes, scores)
+        return self.answer(ops, boxes, ops.sigmoid(kinds))
 
 
 class Detr(Detector):

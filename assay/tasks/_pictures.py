@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from assay.data.table import Blobs, ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.families import Target
 from assay.metrics import METRICS, for_kind
-from assay.spec import MIN_ROWS, JobSpec, ProfileFacts, Resolved, pick_families, pick_strategy
+from assay.spec import MIN_ROWS, REFITTED, JobSpec, ProfileFacts, Resolved, pick_families, pick_strategy
 from assay.tasks._available import available
 from assay.tasks._problem import Problem
 
@@ -25,7 +26,14 @@ HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has
 PLAIN = 20.0  # pixels of a thing's longer side that are enough to see what it is,
 SMALLER = 0.2  # when all but this share of the things have as many
 REFIT = 0.4  # share of the time in which nets of what was chosen are trained on all pictures, where it is not hasty
-FROM_SCRATCH = ("deeplab", "detr", "fcos", "unet")
+SLOW = (
+    "deeplab",
+    "detr",
+    "fcos",
+    "pretrained_detr",
+    "unet",
+)  # learn far less in the same time than the pretrained ones
+PATIENT = 1_800.0  # seconds from which they are searched, too, where pretrained nets are there
 JUDGES = 400  # pictures that validate at most
 OWN_SPLIT = 10  # pictures that a split of the archive must hold to be used
 GATE = 4  # real pictures that every graph is compared on
@@ -109,23 +117,25 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
     if several and spec.validation.refit and seconds is not None and seconds >= HASTY:
         again = REFIT
     if again:
-        because.append(f"{again:.0%} of the time is kept to train nets of what was chosen on all annotated pictures")
+        because.append(f"{again:.0%} {REFITTED}")
     return Resolved(
         task=task.type, kind=kind, target=target, metric=metric, greater_is_better=METRICS[metric].greater_is_better,
         features=(IMAGE,), left_out=tuple((n, "goes with a picture and is not looked at") for n in facts
                                           if n not in (IMAGE, BOXES, MASK, NAMES, SPLIT)),
         method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
         strategy=pick_strategy(spec), families=families, ensemble=several,
-        lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because), options={"side": side, "refit_share": again},
+        lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because),
+        options={"side": side, "refit_share": again} | ({"reads": [NAMES]} if target == MASK and NAMES in facts else {}),
     )  # fmt: skip
 
 
 def _worth_starting(families: tuple[str, ...], seconds: float | None, because: list[str]) -> tuple[str, ...]:
-    """Without nets from random weights where a short time is better spent on nets that have seen ImageNet."""
-    slow = tuple(f for f in families if f in FROM_SCRATCH)
-    if seconds is None or seconds >= HASTY or not any(f.startswith("pretrained_") for f in families) or not slow:
+    """Without what needs long to learn where the time is better spent on nets that have seen ImageNet."""
+    slow = tuple(f for f in families if f in SLOW)
+    quick = any(f.startswith("pretrained_") for f in families if f not in slow)
+    if seconds is None or seconds >= PATIENT or not quick or not slow:
         return families
-    because.append(f"{', '.join(slow)} left out: in {seconds:g} s nets that have seen ImageNet learn more")
+    because.append(f"{', '.join(slow)} left out: in {seconds:g} s other nets that have seen ImageNet learn more")
     return tuple(f for f in families if f not in slow)
 
 
@@ -157,7 +167,11 @@ def problem_of(
     kept = table.take(keep)
     files = kept.blobs(IMAGE)
     pictures = decoded(front, files)
-    folds, tested = folds_of(kept, resolved, files, notes)
+    parts = resolved.options.get("parts")
+    if parts is None:
+        folds, tested = folds_of(kept, resolved, files, notes)
+    else:
+        folds, tested = given_parts(parts, keep, resolved, files, notes)
     features = Table({IMAGE: pictures}, {IMAGE: ColumnType.IMAGE})
     return Problem(
         resolved=replace(
@@ -200,9 +214,7 @@ def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -
     """
     n = len(table)
     rng = np.random.default_rng([resolved.seed, 1])
-    digests = [hashlib.sha256(f or b"").digest() for f in files]
-    place: dict[bytes, int] = {}
-    code = np.array([place.setdefault(d, len(place)) for d in digests])
+    code = _contents(files)
     split = table.words(SPLIT).values() if SPLIT in table.columns else np.full(n, "", object)
     test, valid = (_named(split, name, code, n, notes) for name in ("test", "val"))
     valid &= ~test
@@ -220,6 +232,44 @@ def folds_of(table: Table, resolved: Resolved, files: Blobs, notes: list[str]) -
     if not train.any() or not valid.any():
         raise DataError("too few different pictures to train on some and judge on others", code="too_few_rows")
     return Folds(np.flatnonzero(test), ((np.flatnonzero(train), np.flatnonzero(valid)),)), tested
+
+
+def given_parts(
+    parts: Mapping[str, int], keep: np.ndarray, resolved: Resolved, files: Blobs, notes: list[str]
+) -> tuple[Folds, int]:
+    """Where the user gave a validation dataset, a test dataset, or both; their rows follow the training rows in the table.
+
+    keep: positions in the table of the pictures `files`.  Pictures that are in another part, too, are not learned from.  And how
+    many test.  Raises DataError for a part without an annotated picture.
+    """
+    ends = np.cumsum([parts.get(name, 0) for name in ("train", "validation", "test")])
+    part = np.searchsorted(ends, keep, side="right")  # 0, 1 or 2
+    for i, name in enumerate(("train", "validation", "test")):
+        if parts.get(name) and not (part == i).any():
+            raise DataError(f"no picture of the {name} dataset is annotated", code="too_few_rows")
+    code = _contents(files)
+    valid, test = part == 1, part == 2
+    known = (part == 0) & np.isin(code, code[valid | test])
+    if known.any():
+        notes.append(
+            f"{int(known.sum())} training pictures are not learned from: the validation or test dataset has them, too"
+        )
+    rest = np.unique(code[(part == 0) & ~known])
+    if not valid.any():
+        made = make_folds(
+            "holdout", max(2, resolved.folds), 0.0, np.random.default_rng([resolved.seed, 1]), n=len(rest)
+        )
+        valid = (part == 0) & np.isin(code, rest[made.pairs[0][1]][:JUDGES])
+    train = (part == 0) & ~known & ~valid
+    if not train.any() or not valid.any():
+        raise DataError("too few different pictures to train on some and judge on others", code="too_few_rows")
+    return Folds(np.flatnonzero(test), ((np.flatnonzero(train), np.flatnonzero(valid)),)), int(test.sum())
+
+
+def _contents(files: Blobs) -> np.ndarray:
+    """A number for every picture, the same for equal files."""
+    place: dict[bytes, int] = {}
+    return np.array([place.setdefault(hashlib.sha256(f or b"").digest(), len(place)) for f in files])
 
 
 def _named(split: np.ndarray, name: str, code: np.ndarray, n: int, notes: list[str]) -> np.ndarray:

@@ -100,24 +100,43 @@ def from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[s
     from assay.vision.truth import read_mask, square_mask
 
     files, images = table.blobs(pictures.MASK), table.blobs(pictures.IMAGE)
+    names, numbers = _class_numbers(table)
     keep, masks, top = [], [], 0
     for i in range(len(table)):
         data = files[i]
         mask = None if data is None or images[i] is None else read_mask(data)
         if mask is not None:
+            number = numbers[i]
+            mask = mask if number is None else number[mask]
             keep.append(i)
             masks.append(square_mask(mask, side))
             top = max(top, int(mask[mask != IGNORED].max(initial=0)))
     if not keep:
         raise DataError("no mask can be read: a mask is a PNG of one channel with class numbers", column=pictures.MASK)
-    names: tuple[str, ...] = ()
-    if pictures.NAMES in table.columns:
-        told = table.words(pictures.NAMES).values()
-        names = tuple(map(str, json.loads(next((t for t in told if t), "[]"))))
     classes = tuple(names[i] if i < len(names) else str(i) for i in range(max(top + 1, len(names))))
     if len(classes) < 2:
         raise DataError("the masks know one class only; there is nothing to tell apart", code="single_class_target")
     return np.array(keep), np.stack(masks), classes, []
+
+
+def _class_numbers(table: Table) -> tuple[tuple[str, ...], list[np.ndarray | None]]:
+    """The names of all classes, and for every row what its mask's numbers are among them: uint8 (256,), None where they are.
+
+    Archives number their classes each in its own way; those of a validation or test dataset are known by their names.
+    """
+    names: list[str] = []
+    numbers: list[np.ndarray | None] = [None] * len(table)
+    if pictures.NAMES not in table.columns:
+        return (), numbers
+    cells = table.words(pictures.NAMES)
+    found: list[np.ndarray | None] = []
+    for text in cells.levels:
+        own = list(map(str, json.loads(text or "[]")))
+        names += [name for name in own if name not in names]
+        place = np.arange(256)
+        place[: len(own)] = [names.index(name) for name in own]
+        found.append(None if (place == np.arange(256)).all() else place.astype(np.uint8))
+    return tuple(names), [None if code < 0 else found[code] for code in cells.codes]
 
 
 def _sized(table: Table, resolved: Resolved) -> Resolved:

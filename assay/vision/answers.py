@@ -61,7 +61,10 @@ def mask_answers(outputs: Mapping[str, np.ndarray], classes: Sequence[str], side
 
 
 def original_mask(square: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The mask of a letterbox, uint8 (side, side), for its picture of (width, height): uint8 (height, width)."""
+    """The mask of a letterbox, uint8 (side, side), for its picture of (width, height): uint8 (height, width).
+
+    Every class is grown by itself, bilinear, and a pixel is of the class that has most of it: edges without steps.
+    """
     from PIL import Image
 
     width, height = size
@@ -70,8 +73,15 @@ def original_mask(square: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     side = len(square)
     scale = side / max(width, height)
     inner = (max(1, min(side, round(width * scale))), max(1, min(side, round(height * scale))))
-    image = Image.fromarray(np.ascontiguousarray(square[: inner[1], : inner[0]], np.uint8))
-    return np.asarray(image.resize((width, height), Image.Resampling.NEAREST))
+    small = np.ascontiguousarray(square[: inner[1], : inner[0]], np.uint8)
+    there = np.unique(small)
+    out, most = np.full((height, width), there[0], np.uint8), np.zeros((height, width), np.uint8)
+    for c in there if len(there) > 1 else ():
+        image = Image.fromarray(np.where(small == c, 255, 0).astype(np.uint8))
+        share = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+        out[share > most] = c
+        np.maximum(most, share, out=most)
+    return out
 
 
 def runs(mask: np.ndarray) -> list[int]:

@@ -15,7 +15,7 @@ from assay.metrics.detection import Found, overlaps
 from assay.model.graph import Scope
 
 LEAST_SCORE = 0.01
-OVERLAP = 0.55  # beyond it the less sure of two boxes is dropped
+OVERLAP = 0.5  # beyond it the less sure of two boxes is dropped
 MOST = 100  # boxes a picture
 
 

@@ -26,7 +26,7 @@ from assay.model.manifest import Manifest, Member
 from assay.model.session import session_of
 from assay.tasks._problem import Problem
 from assay.vision.decode import Decoder, unlike
-from assay.vision.members import CANDIDATES, Net, Team, alone, joined, mean_graph
+from assay.vision.members import CANDIDATES, Net, Team, alone, gridded, joined, mean_graph
 from assay.vision.refit import Whole, wholes
 
 TRIED = 5  # best trials tried before a job is given up
@@ -109,6 +109,8 @@ def _larger(
     problem: Problem, net: Net, best: Composed, others: Sequence[Source], info: Mapping[str, Any], until: float
 ) -> Composed:
     """The best net with others, as far as time and limits allow."""
+    if not gridded(problem, net.gate.shape[1]):  # its places are its own: nobody else's answers mean the same there
+        return best
     limits, counted = info.get("limits") or {}, bool(info.get("counted"))
     found = [n for n in map(opened, others[:CANDIDATES]) if n is not None]
     spare = float("inf") if counted else JOINING * (until - time.monotonic())

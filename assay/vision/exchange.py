@@ -45,18 +45,27 @@ def coco(predictions: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> di
 
 
 def render(format: str, predictions: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> bytes:
-    """The answers of one request as a file.  format: a key of MEDIA; "masks" is for segmentation alone."""
+    """The answers of one request as a file.  format: a key of MEDIA; "masks" is for segmentation alone.
+
+    A picture that could not be read has no mask there; `unreadable.txt` names it.
+    """
     if format == "coco":
         return json.dumps(coco(predictions, classes), ensure_ascii=False).encode()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         taken: set[str] = set()
+        unreadable: list[str] = []
         for i, told in enumerate(predictions):
+            if not told["value"]["png"]:
+                unreadable.append(str(told.get("name") or i + 1))
+                continue
             stem = str(told.get("name") or i + 1).rsplit(".", 1)[0].replace("\\", "/").lstrip("/").replace("../", "")
             name = f"{stem}.png" if f"{stem}.png" not in taken else f"{stem}-{i + 1}.png"
             taken.add(name)
             archive.writestr(name, base64.b64decode(told["value"]["png"]))
         archive.writestr("classes.txt", "\n".join(classes) + "\n")
+        if unreadable:
+            archive.writestr("unreadable.txt", "\n".join(unreadable) + "\n")
     return out.getvalue()
 
 

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from assay.metrics.detection import Things
 from assay.metrics.segmentation import IGNORED
-from assay.nn.detection import STRIDES, Detr, Fcos, places
+from assay.nn.detection import Detr, Fcos, places
 
-RADIUS = 1.5  # strides around a thing's centre within which places answer for it
-REACHES = (3.0, 3.0)  # strides that the lower levels reach at most; the last one takes the rest
+RADIUS = 1.5  # strides around a thing's centre within which the dense head's places answer for it
+ANSWERING = 9  # places that answer for a thing, at most
+SURE, FIT = 1.0, 4.0  # powers of a place's score and of its box's overlap in how well it answers
+MISSED = 0.75  # weight of places that answer for nothing (VarifocalNet)
+BOXES = 2.0  # weight of the boxes' loss
 COSTS = (2.0, 5.0, 2.0)  # of class, distance and overlap in matching and in the loss (Deformable DETR)
 
 
@@ -51,59 +54,60 @@ def padded(things: Sequence[Things]) -> tuple[Tensor, Tensor, Tensor]:
     return boxes, labels, there
 
 
-def fcos_loss(net: Fcos, x: Tensor, things: Sequence[Things], gamma: float, box_weight: float) -> Tensor:
-    """Focal loss of classes, generalised IoU of boxes, cross-entropy of centre-ness, by places that answer for a thing."""
-    kinds, reaches, centres = net.told(x)
+def aligned_loss(net: Fcos, x: Tensor, things: Sequence[Things], gamma: float, box_weight: float) -> Tensor:
+    """Varifocal loss of classes, generalised IoU of boxes, by the places that answer best for each thing.
+
+    Feng et al.: TOOD, Task-aligned One-stage Object Detection. ICCV 2021; what places of any level are to be as sure of is how
+    well their boxes fit, by the loss of Zhang et al.: VarifocalNet. CVPR 2021.
+    """
+    kinds, reaches = net.told(x)  # (n, classes, P), (n, 4, P)
     boxes, labels, there = padded(things)
     at, steps = (torch.from_numpy(a) for a in places(net.side))
-    target, chosen = _assigned(at, steps, boxes, there)
-    positive = chosen >= 0
-    count = positive.sum().clamp_min(1).float()
-    truth = torch.zeros_like(kinds)  # (n, classes, P)
-    row, place = positive.nonzero(as_tuple=True)
-    truth[row, labels[row, chosen[row, place]], place] = 1.0
-    loss = focal(kinds, truth, gamma) / count
+    own = at.repeat(1, 2) + reaches.transpose(1, 2) * torch.tensor([-1.0, -1.0, 1.0, 1.0]) * steps[:, None]  # (n, P, 4)
+    sure = kinds.sigmoid().detach()
+    fit, chosen = _answering(own.detach(), sure, at, steps, boxes, labels, there)
+    row, place = (chosen >= 0).nonzero(as_tuple=True)
+    thing, wanted = chosen[row, place], fit[row, place]
+    truth = torch.zeros_like(kinds)
+    truth[row, labels[row, thing], place] = wanted
+    weight = torch.where(truth > 0, truth, MISSED * sure.pow(gamma))
+    plain = F.binary_cross_entropy_with_logits(kinds, truth, reduction="none")
+    loss = (weight * plain).sum() / truth.sum().clamp_min(1.0)
     if not len(row):
-        return torch.as_tensor(loss + 0.0 * (reaches.sum() + centres.sum()))
-    wanted, own = target[row, place], reaches[row, :, place]  # in strides
-    signs = torch.tensor([-1.0, -1.0, 1.0, 1.0])
-    near = wanted.clamp_min(1e-3)
-    central = ((near[:, 0::2].amin(1) / near[:, 0::2].amax(1)) * (near[:, 1::2].amin(1) / near[:, 1::2].amax(1))).sqrt()
-    overlap = 1 - generalised_iou(own * signs, wanted * signs)
-    loss = loss + box_weight * (overlap * central).sum() / central.sum()
-    total: Tensor = loss + F.binary_cross_entropy_with_logits(centres[row, 0, place], central, reduction="sum") / count
-    return total
+        return torch.as_tensor(loss + 0.0 * reaches.sum())
+    apart = 1 - generalised_iou(own[row, place], boxes[row, thing])
+    return torch.as_tensor(loss + BOXES * box_weight * (apart * wanted).sum() / wanted.sum().clamp_min(1e-3))
 
 
-def _assigned(at: Tensor, steps: Tensor, boxes: Tensor, there: Tensor) -> tuple[Tensor, Tensor]:
-    """Distances to the sides in strides (n, P, 4), and the thing each place answers for (n, P), -1 for none.
+@torch.no_grad()
+def _answering(
+    own: Tensor, sure: Tensor, at: Tensor, steps: Tensor, boxes: Tensor, labels: Tensor, there: Tensor
+) -> tuple[Tensor, Tensor]:
+    """How well each place answers, (n, P), 1 at most, and the thing it answers for (n, P), -1 for none.
 
-    A place answers for the smallest thing around whose centre it lies and whose size is its level's.
+    own: boxes (n, P, 4) and sure: scores (n, classes, P) as they are now.  Of the places inside a thing those few answer for it
+    whose box fits and which are sure of its class; of several things, for the one that their box fits best.
     """
-    low = at[None, :, None] - boxes[:, None, :, :2]
-    high = boxes[:, None, :, 2:] - at[None, :, None]
-    sides = torch.cat([low, high], -1) / steps[None, :, None, None]  # (n, P, g, 4)
-    middle = 0.5 * (boxes[..., :2] + boxes[..., 2:])
-    off = (at[None, :, None] - middle[:, None]).abs().amax(-1) / steps[None, :, None]
-    reach = 0.5 * (boxes[..., 2:] - boxes[..., :2]).amax(-1)[:, None] / steps[None, :, None]  # half the longer side
-    floor, top = torch.zeros_like(steps), torch.full_like(steps, torch.inf)
-    smallest = float(steps.min())
-    for k, stride in enumerate(STRIDES):
-        level = (steps / smallest * STRIDES[0]).round() == stride
-        if k < len(REACHES):
-            top[level] = REACHES[k]
-        if k:
-            floor[level] = REACHES[k - 1] / 2
-    inside = (sides.amin(-1) > 0) & (off < RADIUS) & (reach > floor[None, :, None]) & (reach <= top[None, :, None])
+    a, b = own[:, :, None], boxes[:, None]  # (n, P, 1, 4), (n, 1, g, 4)
+    inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp_min(0).prod(-1)
+    area = (b[..., 2:] - b[..., :2]).prod(-1)
+    iou = inner / ((a[..., 2:] - a[..., :2]).prod(-1) + area - inner).clamp_min(1e-9)  # (n, P, g)
+    score = sure.gather(1, labels[:, :, None].expand(-1, -1, sure.shape[2])).transpose(1, 2)
+    low, high = at[None, :, None] - b[..., :2], b[..., 2:] - at[None, :, None]
+    inside = torch.minimum(low, high).amin(-1) > 0
     # a thing smaller than every stride has no place inside it: the nearest one of the finest level answers
-    tiny = (boxes[..., 2:] - boxes[..., :2]).amin(-1) < smallest
-    inside |= tiny[:, None] & (off <= 0.5001) & (steps == smallest)[None, :, None]
-    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)[:, None].expand_as(inside)
-    area = torch.where(inside & there[:, None], area, torch.inf)
-    best, which = area.min(-1)
-    chosen = torch.where(best < torch.inf, which, -1)
-    picked = sides.gather(2, which[..., None, None].expand(-1, -1, 1, 4))[:, :, 0].clamp_min(0.0)
-    return picked, chosen
+    tiny = (boxes[..., 2:] - boxes[..., :2]).amin(-1) < steps.min()
+    off = 0.5 * (low - high).abs().amax(-1) / steps[:, None]  # of its centre, in strides
+    inside |= tiny[:, None] & (off <= 0.5001) & (steps == steps.min())[:, None]
+    inside &= there[:, None]
+    aligned = torch.where(inside, score.pow(SURE) * iou.pow(FIT) + 1e-12, 0.0)
+    least = aligned.topk(min(ANSWERING, aligned.shape[1]), 1).values[:, -1:]
+    fits, which = torch.where(inside & (aligned >= least), iou + 1e-9, -1.0).max(-1)
+    mine = (fits > 0)[..., None] & (torch.arange(boxes.shape[1]) == which[..., None])
+    aligned, iou = torch.where(mine, aligned, 0.0), torch.where(mine, iou, 0.0)
+    # the best place of a thing is to be as sure as its box fits, the others less in proportion
+    told = aligned / aligned.amax(1, keepdim=True).clamp_min(1e-12) * iou.amax(1, keepdim=True)
+    return told.amax(-1), torch.where(fits > 0, which, -1)
 
 
 def detr_loss(net: Detr, x: Tensor, things: Sequence[Things], gamma: float, box_weight: float) -> Tensor:

@@ -17,6 +17,7 @@ from assay.vision.answers import picture_size
 
 BACKGROUND = "background"
 FLAGS = ("crowd", "difficult")
+FINER = 5  # times the resolution of the square at which outlines are drawn: odd, so that pixels have a middle one
 
 
 def read_things(text: str, row: int) -> list[dict[str, Any]]:
@@ -62,13 +63,17 @@ def square_mask(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def drawn_mask(read: Sequence[dict[str, Any]], classes: Sequence[str], size: tuple[int, int], side: int) -> np.ndarray:
-    """Outlines filled in the square, later things over earlier ones; things without an outline fill their box."""
+    """Outlines filled in the square, later things over earlier ones; things without an outline fill their box.
+
+    A pixel is what its middle is inside of.  Pillow fills every pixel that an outline touches, half a pixel too much on all
+    sides, so that outlines are drawn FINER times as large.
+    """
     from PIL import Image, ImageDraw
 
     width, height = size
     w, h = inner_size(width, height, side)
-    scale = side / max(width, height)
-    image = Image.new("L", (w, h), 0)
+    scale = FINER * side / max(width, height)
+    image = Image.new("L", (FINER * w, FINER * h), 0)
     pen = ImageDraw.Draw(image)
     code = {c: i for i, c in enumerate(classes)}
     for thing in read:
@@ -82,7 +87,7 @@ def drawn_mask(read: Sequence[dict[str, Any]], classes: Sequence[str], size: tup
             if len(points) >= 3:
                 pen.polygon(points, fill=value)
     out = np.full((side, side), IGNORED, np.uint8)
-    out[:h, :w] = np.asarray(image)
+    out[:h, :w] = np.asarray(image)[FINER // 2 :: FINER, FINER // 2 :: FINER]
     return out
 
 

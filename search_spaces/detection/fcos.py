@@ -44,14 +44,14 @@ class FcosFamily:
     def fit(self, config: FcosConfig, data: Split, ctx: TrialContext) -> Predictor:
         from assay.nn.detection import Fcos
         from assay.nn.pyramids import Scratch
-        from assay.vision.losses import fcos_loss
+        from assay.vision.losses import aligned_loss
 
         def make(classes: int, side: int, shrink: int) -> Fcos:
             w = config.width
             pyramid = Scratch((w, w, 2 * w, 4 * w, 4 * w), config.blocks, 3)
             return Fcos(classes, side, shrink, pyramid, 2 * w, config.depth)
 
-        return fit_detector(config, data, ctx, make, fcos_loss)
+        return fit_detector(config, data, ctx, make, aligned_loss)
 
 
 family = FcosFamily()

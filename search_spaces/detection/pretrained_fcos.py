@@ -23,6 +23,8 @@ class PretrainedFcosConfig(Detecting):
     depth: Annotated[int, Choice(1, 2)] = 1
     frozen: Annotated[int, Choice(0, 4, 10, 15)] = 4
     rate: Annotated[float, Float(0.02, 0.5, log=True)] = 0.1
+    zoom: Annotated[float, Float(0.0, 0.7)] = 0.5
+    mosaic: Annotated[float, Float(0.0, 0.8)] = 0.4
 
 
 class PretrainedFcos:
@@ -56,13 +58,13 @@ class PretrainedFcos:
     def fit(self, config: PretrainedFcosConfig, data: Split, ctx: TrialContext) -> Predictor:
         from assay.nn.detection import Fcos
         from assay.nn.pyramids import Pretrained
-        from assay.vision.losses import fcos_loss
+        from assay.vision.losses import aligned_loss
 
         def make(classes: int, side: int, shrink: int) -> Fcos:
             pyramid = Pretrained((8, 16, 32), config.frozen, config.rate)
             return Fcos(classes, side, shrink, pyramid, config.wide, config.depth)
 
-        return fit_detector(config, data, ctx, make, fcos_loss)
+        return fit_detector(config, data, ctx, make, aligned_loss)
 
 
 family = PretrainedFcos()

@@ -76,3 +76,23 @@ def test_coco_annotations_become_a_detector(service: Service) -> None:
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["outputs"].keys() == {"boxes", "scores", "labels"}
     assert manifest["classes"] == sorted(CLASSES)
+
+
+def test_the_users_own_datasets_validate_and_test_a_segmenter(service: Service) -> None:
+    parts = [
+        service.client.upload(masks_zip(service.folder / f"part-{i}.zip", n, seed=i))["id"]
+        for i, n in enumerate((20, 12, 11))
+    ]
+    job = service.submit(
+        parts[0], {"type": "segmentation"}, 60, search={"families": ["pixel_forest"]}, limits={"trials": 1},
+        validation_dataset_id=parts[1], test_dataset_id=parts[2],
+    )  # fmt: skip
+    job = service.wait(job["id"], 200)
+    assert job["status"] == "succeeded", job["error"]
+    assert any("12 rows of the validation dataset" in b for b in job["resolved"]["because"])
+    model = service.client.call("GET", f"/v1/models/{job['best']['model_id']}")
+    with zipfile.ZipFile(service.client.download(model["id"], service.folder / "parts.zip")) as archive:
+        manifest = json.loads(archive.read("manifest.json"))
+    rows = manifest["info"]["rows"]
+    assert (rows["train"], rows["validation"], rows["test"]) == (20, 12, 11)
+    assert manifest["classes"] == ["background", *CLASSES] and model["test_metrics"]["mean_iou"] > 0.3

@@ -14,7 +14,7 @@ from assay.data.images.outlines import decode_runs
 from assay.errors import DataError
 from assay.metrics.detection import overlaps
 from assay.model.graph import Port, Scope, encode
-from assay.vision.answers import boxes_answers, mask_answers
+from assay.vision.answers import boxes_answers, mask_answers, original_mask
 from assay.vision.decode import LEAST_SCORE, MOST, OVERLAP, Decoder, unlike
 from assay.vision.truth import drawn_mask, picture_size, read_things, things_of
 
@@ -113,3 +113,25 @@ def test_boxes_are_suppressed_as_by_comparing_all_with_all() -> None:
     (found,) = Decoder(1, 64).found(dense)
     np.testing.assert_allclose(found.boxes, boxes[[i for i in kept if scores[i] > LEAST_SCORE]].astype(np.float32))
     assert 10 < len(found.boxes) < 250
+
+
+def test_the_mask_of_an_outline_comes_back_as_large_as_it_was() -> None:
+    width, height, side = 640, 480, 192
+    angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    outline = np.stack([300 + 90 * np.cos(angle), 200 + 60 * np.sin(angle)], 1).ravel().tolist()
+    thing = {"label": "disc", "box": [210, 140, 180, 120], "polygons": [outline]}
+    square = drawn_mask([thing], ("background", "disc"), (width, height), side)
+    y, x = np.mgrid[:height, :width] + 0.5
+    truth = ((x - 300) / 90) ** 2 + ((y - 200) / 60) ** 2 < 1
+    found = original_mask(square, (width, height)) == 1
+    assert (truth & found).sum() / (truth | found).sum() > 0.98
+    assert abs(found.sum() / truth.sum() - 1) < 0.01
+
+
+def test_classes_keep_their_places_when_a_mask_grows() -> None:
+    square = np.zeros((8, 8), np.uint8)
+    square[:4, 4:], square[4:, :4], square[4:, 4:] = 3, 255, 7
+    grown = original_mask(square, (32, 32))
+    np.testing.assert_array_equal(grown[2::4, 2::4], square)
+    assert set(np.unique(grown)) == {0, 3, 7, 255}
+    np.testing.assert_array_equal(original_mask(np.full((8, 8), 5, np.uint8), (20, 10)), np.full((10, 20), 5))

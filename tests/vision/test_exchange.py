@@ -60,3 +60,11 @@ def test_masks_come_as_files_that_stay_inside_their_folder() -> None:
         assert archive.namelist() == ["a/1.png", "b.png", "classes.txt"]
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(archive.read("a/1.png")))), square[0])
         assert archive.read("classes.txt").decode().split() == list(CLASSES)
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_has_no_file() -> None:
+    told = mask_answers({"mask": np.zeros((2, 32, 32), np.uint8), "size": np.array([[0, 0], [32, 24]])}, CLASSES, 32)
+    named = [dict(t, name=n) for t, n in zip(told, ("broken.png", "b.png"), strict=True)]
+    with zipfile.ZipFile(io.BytesIO(render("masks", named, CLASSES))) as archive:
+        assert archive.namelist() == ["b.png", "classes.txt", "unreadable.txt"]
+        assert archive.read("unreadable.txt").decode().split() == ["broken.png"]

@@ -92,6 +92,8 @@ def test_nets_of_other_places_stay_apart(tmp_path: Path) -> None:
     assert not gridded(problem, detr.gate.shape[1])
     assert joined(problem, [fcos, detr], seconds=100.0, ms=1.0).nets == (fcos,)
     assert joined(problem, [detr, detr], seconds=100.0, ms=1.0).nets == (detr,)
+    made = delivered(problem, [detr.source], tmp_path)  # nor do nets of all pictures answer beside such a net
+    assert made.manifest["info"]["of_all_pictures"] == 0 and len(made.manifest["members"]) == 1
 
 
 def test_the_mean_of_a_net_with_itself_is_itself(tmp_path: Path) -> None:

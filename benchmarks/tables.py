@@ -166,7 +166,7 @@ def report(rows: pd.DataFrame) -> str:
                 got = whole[n].dropna() if n in whole else pd.Series(dtype=float)
                 spread = f" ± {got.std():.2g}" if len(got) > 1 else ""
                 cells.append(f"{got.mean():.5g}{spread}" if len(got) else "–")
-                if n != "full" and len(got):
+                if n != "full" and len(got) and "full" in whole:
                     for a, b in whole[["full", n]].dropna().itertuples(index=False):
                         gap = sign * (b - a) / max(abs(b), 1e-12)
                         wins[n][0 if gap > 1e-3 else 2 if gap < -1e-3 else 1] += 1

@@ -18,17 +18,18 @@ from assay.metrics import Metric
 from assay.model.graph import Scope
 
 ROWS = 2_000  # validation rows below which nothing is corrected: chance would be
-MOST_ROWS = {"classes": 5_000, "number": 20_000}  # more change it little and cost seconds
+MOST_ROWS = 20_000  # more change it little and cost seconds
+MOST_CELLS = 24_000  # rows by classes, likewise
 FEATURES = 100  # numbers that members tell of a row; distances between longer rows tell little
 LANDMARKS = 150
 GAMMAS = (0.5, 2.0)  # of exp(-gamma d²), d² the mean square distance over features in deviations
-RIDGES = {"classes": (1.0, 5.0, 25.0), "number": (3.0, 10.0, 30.0, 100.0)}
+RIDGES = {"classes": (1.0, 10.0), "number": (3.0, 10.0, 30.0, 100.0)}
 LINEAR = 0.1  # of a deviation: how much less the ridge spares the linear part
 REACH = 4.0  # deviations beyond which a member's answer counts as so far: what lies there was not seen
 LEAST = 1e-4  # smallest probability that is told apart
 FLOOR = 1e-7  # smallest probability of a blend that a logarithm is taken of
-STEPS = 25  # of the accelerated descent for classes
-PARTS = 4  # of the rows: each is judged by what the others teach
+STEPS = 20  # of the accelerated descent for classes
+PARTS = 3  # of the rows: each is judged by what the others teach
 GAIN = 1e-3  # relative gain of the loss on rows not used for fitting that it must bring, and one standard error of it
 JITTER = 1e-3  # on the diagonal of the landmarks' kernel, which keeps the factors small enough for float32
 
@@ -110,8 +111,9 @@ def fit_correction(
     if len(y) < ROWS or len(predictions) < 2 or told > FEATURES:
         return None
     kind = "classes" if n_classes else "number"
-    if len(y) > MOST_ROWS[kind]:
-        rows = np.sort(rng.choice(len(y), MOST_ROWS[kind], replace=False))
+    most = max(ROWS, MOST_CELLS // n_classes) if n_classes else MOST_ROWS
+    if len(y) > most:
+        rows = np.sort(rng.choice(len(y), most, replace=False))
         y, base, predictions = y[rows], base[rows], [p[rows] for p in predictions]
         weight = None if weight is None else weight[rows]
     w = np.ones(len(y)) if weight is None else weight / weight.mean()
@@ -189,17 +191,18 @@ def _classes(
     Steps by an upper bound of the curvature (Böhning: Multinomial Logistic Regression Algorithm.  AISM 44, 1992), the same for all steps, with
     Nesterov's momentum.
     """
-    logs, target = np.log(np.maximum(base, FLOOR)), np.eye(base.shape[1])[y]
-    inverse = np.linalg.inv(0.5 * gram + ridge * np.eye(len(gram)))
-    now = ahead = np.zeros((basis.shape[1], base.shape[1]))
+    basis, share = basis.astype(np.float32), w.astype(np.float32)[:, None]  # half of the time, and digits to spare
+    logs, target = np.log(np.maximum(base, FLOOR)).astype(np.float32), np.eye(base.shape[1], dtype=np.float32)[y]
+    inverse = np.linalg.inv(0.5 * gram + ridge * np.eye(len(gram))).astype(np.float32)
+    now = ahead = np.zeros((basis.shape[1], base.shape[1]), np.float32)
     pace = 1.0
     for _ in range(STEPS):
-        slope = basis.T @ (w[:, None] * (target - _softmax(logs + basis @ ahead))) - ridge * ahead
+        slope = basis.T @ (share * (target - _softmax(logs + basis @ ahead))) - np.float32(ridge) * ahead
         following = ahead + inverse @ slope
         faster = (1.0 + (1.0 + 4.0 * pace**2) ** 0.5) / 2.0
-        ahead = following + (pace - 1.0) / faster * (following - now)
+        ahead = following + np.float32((pace - 1.0) / faster) * (following - now)
         now, pace = following, faster
-    return now
+    return now.astype(np.float64)
 
 
 def _shifted(base: np.ndarray, shift: np.ndarray, n_classes: int) -> np.ndarray:

@@ -13,6 +13,8 @@ from assay.data.textfit import fit_front
 from assay.data.texts import TextColumn, TextRecipe, Tokens
 from assay.errors import Diverged
 from assay.families import Split, Target, discover
+from assay.search.strategies._portfolio import starts
+from assay.space import Space
 from assay.testing.context import ToyContext
 from assay.testing.families import run_graph
 from assay.testing.toy import toys
@@ -82,6 +84,14 @@ def test_an_ngram_as_frequent_in_a_rare_class_as_elsewhere_tells_nothing_of_it()
     one[0] = 1  # a single text of class 0
     seen_once = log_count_ratios(csr_matrix(np.hstack([x, one])), y, 25, None)[-1]
     assert abs(seen_once[1:]).max() < 0.5 < seen_once[0] < ratios[4, 3]
+
+
+def test_a_search_of_texts_begins_with_and_without_log_counts() -> None:
+    names = ("tfidf_linear", "bag_of_ngrams", "text_cnn", "text_transformer")
+    first, second = starts({n: Space.of(discover()[n].Config) for n in names}, 5_000, 1)[:2]
+    assert first.family == second.family == "tfidf_linear"
+    assert (first.config["log_counts"], second.config["log_counts"]) == (True, False)
+    assert second.config["chars"] == first.config["chars"] != "none" and second.config["words"] == 2
 
 
 def test_margins_get_the_scale_that_makes_them_honest() -> None:

@@ -36,9 +36,8 @@ SELECTION_ROWS = 10_000  # rows the greedy selection scores on; more change its 
 BYTES_PER_SECOND = 25_000_000  # of checkpoints that are composed, encoded, replayed and packed, on one core
 LEAST_BYTES = 8_000_000
 MOST_SLOWED = 8.0  # times slower than alone that a busy machine is believed to make us
-CORRECTED = frozenset(
-    {"binary", "multiclass", "regression"}
-)  # kinds whose answers have one target and nothing calibrated above
+# kinds of one target whose blend nothing else is calibrated on
+CORRECTED = frozenset({"binary", "multiclass", "regression"})
 BAGGED_ROWS = 5_000  # validation rows up to which the selection is bagged; more decide well enough by themselves
 log = logging.getLogger(__name__)
 

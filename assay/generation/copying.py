@@ -20,7 +20,6 @@ SAMPLES = 2000
 LIMIT = 0.005  # share of copies beyond chance
 SURE = 0.02  # probability of so few pairs of rows from which copies are no chance
 SEED = 20_000_033
-CHUNK = 256
 
 
 def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
@@ -32,7 +31,7 @@ def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
     rows = stage.judge.real.train
     samples = draw(session(composed.encoded()), composed.spec, SAMPLES, SEED, {})
     made = stage.judge.made(samples, float("nan"), taught=False).embedding
-    among = _others(rows[:MOST], rows)
+    among = nearest(rows[:MOST], rows, own=True)
     near = NEAR * float(np.median(among)) + 1e-6
     share, chance = float((nearest(made, rows) <= near).mean()), float((among <= near).mean())
     if not share:
@@ -41,15 +40,3 @@ def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
     surprise = sum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(pairs + 1))
     more = max(0.0, share - chance)
     return more, more > LIMIT and surprise < SURE
-
-
-def _others(some: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Distance of the first rows (n, e) to the nearest other one of all, (n,).  rows: (m, e), some: its first n."""
-    found = np.empty(len(some))
-    squares = (rows.astype(np.float64) ** 2).sum(1)
-    for start in range(0, len(some), CHUNK):
-        part = some[start : start + CHUNK].astype(np.float64)
-        apart = (part**2).sum(1)[:, None] + squares[None] - 2.0 * (part @ rows.T.astype(np.float64))
-        apart[np.arange(len(part)), start + np.arange(len(part))] = np.inf
-        found[start : start + CHUNK] = np.sqrt(np.clip(apart.min(1), 0.0, None))
-    return found

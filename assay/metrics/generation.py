@@ -121,11 +121,16 @@ def copies(real: Real, made: Made) -> tuple[float, float, float]:
     return a, b, float(np.sqrt(pooled * (1 - pooled) * (1 / len(drawn) + 1 / len(held))))
 
 
-def nearest(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Distance of each point to the nearest of the others."""
+def nearest(points: np.ndarray, others: np.ndarray, own: bool = False) -> np.ndarray:
+    """Distance of each point to the nearest of the others.  own: the points are the first of the others, and none is near to
+    itself."""
     found = np.empty(len(points))
     for start in range(0, len(points), 256):
-        found[start : start + 256] = _squares(points[start : start + 256], others).min(1)
+        squares = _squares(points[start : start + 256], others)
+        if own:
+            i = np.arange(len(squares))
+            squares[i, start + i] = np.inf
+        found[start : start + 256] = squares.min(1)
     return np.sqrt(found)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from assay.data.fronts import Front
 from assay.data.table import ColumnType, Table
 from assay.families import Predictor, Prepares
-from assay.model.correct import FLOOR, Correction
+from assay.model.correct import FLOOR, Correction, softmax
 from assay.model.graph import ML, Graph, Port, Scope, dedupe, encode
 
 RAW = "raw:"
@@ -91,9 +91,7 @@ def pooled(logs: np.ndarray, exponents: np.ndarray) -> np.ndarray:
     logs: log-probabilities (m, n, k).  Genest, Zidek: Combining Probability Distributions, a Critique and an Annotated
     Bibliography.  Statistical Science 1, 1986.
     """
-    z = np.tensordot(exponents, logs, 1)
-    e = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(e / e.sum(1, keepdims=True))
+    return softmax(np.tensordot(exponents, logs, 1))
 
 
 def weighed(probabilities: np.ndarray, factors: Sequence[float]) -> np.ndarray:

@@ -65,7 +65,7 @@ class Correction:
             if n_classes == 2:  # the second less the first
                 logs = scope.add("MatMul", logs, scope.const(np.array([[-1.0], [1.0]], np.float32)))
             columns.append(logs)
-        told = columns[0] if len(columns) == 1 else scope.add("Concat", *columns, axis=1)
+        told = scope.add("Concat", *columns, axis=1)
         a = scope.add("Div", scope.add("Sub", told, scope.const(self.centre[None])), scope.const(self.scale[None]))
         a = scope.add("Clip", a, scope.const(np.float32(-REACH)), scope.const(np.float32(REACH)))
         own = scope.add("ReduceSum", scope.add("Mul", a, a), scope.const(np.array([1], np.int64)), keepdims=1)
@@ -107,7 +107,7 @@ def fit_correction(
     y: numbers or codes (n,); predictions: of each member (n, k); base: of the blend (n, k).  Better: by squared error or log-loss,
     clearly, and no worse by the job's metric.
     """
-    told = features([p[:1] for p in predictions], n_classes).shape[1] if len(y) else 0
+    told = features([p[:1] for p in predictions], n_classes).shape[1]
     if len(y) < ROWS or len(predictions) < 2 or told > FEATURES:
         return None
     kind = "classes" if n_classes else "number"
@@ -122,7 +122,6 @@ def fit_correction(
     scale = np.where(spread > 0, spread, 1.0)
     a = _scaled(x, centre, scale)
     landmarks = a[rng.choice(len(a), LANDMARKS, replace=False)]
-    unit = 1.0 if n_classes else float(np.std(y - base[:, 0])) or 1.0
     solve = _classes if n_classes else _number
     part = rng.permutation(len(y)) % PARTS
     before = _losses(y, base, n_classes)
@@ -136,7 +135,7 @@ def fit_correction(
                 if not in_time():
                     return None
                 rest, judged = part != i, part == i
-                found = solve(basis[rest], sum(grams) - gram, y[rest], base[rest], w[rest], ridge, unit)
+                found = solve(basis[rest], sum(grams) - gram, y[rest], base[rest], w[rest], ridge)
                 corrected[judged] = _shifted(base[judged], basis[judged] @ found, n_classes)
             loss = float(np.average(_losses(y, corrected, n_classes), weights=w))
             if best is None or loss < best[0]:
@@ -149,7 +148,7 @@ def fit_correction(
     if gains.mean() < least or metric.score(y, corrected, weight) < metric.score(y, base, weight):
         return None
     basis, root = _basis(a, landmarks, gamma)
-    found = solve(basis, _gram(basis, w), y, base, w, ridge, unit)
+    found = solve(basis, _gram(basis, w), y, base, w, ridge)
     f = a.shape[1]
     return Correction(centre, scale, landmarks, gamma / f, LINEAR * found[:f], root @ found[f:])
 
@@ -176,15 +175,15 @@ def _gram(basis: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 
 def _number(
-    basis: np.ndarray, gram: np.ndarray, y: np.ndarray, base: np.ndarray, w: np.ndarray, ridge: float, unit: float
+    basis: np.ndarray, gram: np.ndarray, y: np.ndarray, base: np.ndarray, w: np.ndarray, ridge: float
 ) -> np.ndarray:
     """Ridge regression of what the blend leaves.  (f + l, 1), in the unit of y."""
-    left = basis.T @ (w * (y - base[:, 0]) / unit)
-    return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), left)[:, None] * unit)
+    left = basis.T @ (w * (y - base[:, 0]))
+    return np.asarray(np.linalg.solve(gram + ridge * np.eye(len(gram)), left)[:, None])
 
 
 def _classes(
-    basis: np.ndarray, gram: np.ndarray, y: np.ndarray, base: np.ndarray, w: np.ndarray, ridge: float, unit: float
+    basis: np.ndarray, gram: np.ndarray, y: np.ndarray, base: np.ndarray, w: np.ndarray, ridge: float
 ) -> np.ndarray:
     """Multinomial regression from the blend's log-probabilities on.  (f + l, k).
 
@@ -197,7 +196,7 @@ def _classes(
     now = ahead = np.zeros((basis.shape[1], base.shape[1]), np.float32)
     pace = 1.0
     for _ in range(STEPS):
-        slope = basis.T @ (share * (target - _softmax(logs + basis @ ahead))) - np.float32(ridge) * ahead
+        slope = basis.T @ (share * (target - softmax(logs + basis @ ahead))) - np.float32(ridge) * ahead
         following = ahead + inverse @ slope
         faster = (1.0 + (1.0 + 4.0 * pace**2) ** 0.5) / 2.0
         ahead = following + np.float32((pace - 1.0) / faster) * (following - now)
@@ -206,10 +205,11 @@ def _classes(
 
 
 def _shifted(base: np.ndarray, shift: np.ndarray, n_classes: int) -> np.ndarray:
-    return _softmax(np.log(np.maximum(base, FLOOR)) + shift) if n_classes else base + shift
+    return softmax(np.log(np.maximum(base, FLOOR)) + shift) if n_classes else base + shift
 
 
-def _softmax(z: np.ndarray) -> np.ndarray:
+def softmax(z: np.ndarray) -> np.ndarray:
+    """Rows (n, k) to shares that sum to 1."""
     e = np.exp(z - z.max(1, keepdims=True))
     return np.asarray(e / e.sum(1, keepdims=True))
 

@@ -21,6 +21,8 @@ KINDS: Mapping[str, str] = {
 }
 # Okabe and Ito's palette: distinct for colour-blind eyes as well
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6BB1", "#7F7F7F")
+# symbol and hatching, where the colours begin anew
+MARKS = (("circle", ""), ("diamond", "/"), ("x", "x"), ("triangle-up", "."))
 MOST_POINTS = 2000  # past this, points are sampled evenly; the best-so-far line keeps every step
 MOST_CURVES = 60
 
@@ -43,7 +45,7 @@ def history(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
     done = _completed(trials)
     shown = _sampled(done, MOST_POINTS)
     data: list[dict[str, Any]] = []
-    for family, colour in _colours(done).items():
+    for family, (colour, (symbol, _)) in _looks(job, done).items():
         mine = [t for t in shown if t.family == family]
         data.append(
             {
@@ -58,7 +60,7 @@ def history(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
                     "thickness": 0.7,
                     "width": 2,
                 },
-                "marker": {"color": colour, "size": 7},
+                "marker": {"color": colour, "size": 7, "symbol": symbol},
             }
         )
     x, y = _best_so_far(done, metric)
@@ -78,7 +80,7 @@ def history(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
 def timeline(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
     begun = _sampled([t for t in trials if t.started_at is not None], MOST_POINTS)
     data: list[dict[str, Any]] = []
-    for family, colour in _colours(begun).items():
+    for family, (colour, (_, hatching)) in _looks(job, begun).items():
         mine = [t for t in begun if t.family == family]
         data.append(
             {
@@ -89,7 +91,7 @@ def timeline(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
                 "base": [time(t.started_at) for t in mine],
                 "x": [1000.0 * _seconds(t, job.updated_at) for t in mine],  # milliseconds on a date axis
                 "text": [f"trial {t.number}: {t.status}" for t in mine],
-                "marker": {"color": colour},
+                "marker": {"color": colour, "pattern": {"shape": hatching}},
             }
         )
     layout = _layout("timeline", "", "") | {"barmode": "overlay"}
@@ -102,7 +104,7 @@ def learning_curves(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
     with_curve = [t for t in trials if t.curve and len(t.curve) > 1]
     best = sorted(with_curve, key=lambda t: (-(t.score if t.score is not None else float("-inf")), t.number))
     chosen = sorted(best[:MOST_CURVES], key=lambda t: t.number)
-    colours = _colours(with_curve)
+    looks = _looks(job, with_curve)
     data = [
         {
             "type": "scatter",
@@ -110,7 +112,7 @@ def learning_curves(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
             "name": f"{t.number} {t.family}",
             "x": [step for step, _ in t.curve],
             "y": [public(metric, score) for _, score in t.curve],
-            "line": {"color": colours[t.family], "dash": "solid" if t.status == "completed" else "dot", "width": 1.5},
+            "line": {"color": looks[t.family][0], "dash": "solid" if t.status == "completed" else "dot", "width": 1.5},
         }
         for t in chosen
     ]
@@ -144,9 +146,9 @@ def families(job: Any, trials: Sequence[Any]) -> dict[str, Any]:
             "y": [public(metric, t.score) for t in done if t.family == family],
             "boxpoints": "all",
             "jitter": 0.4,
-            "marker": {"color": colour, "size": 4},
+            "marker": {"color": colour, "size": 4, "symbol": symbol},
         }
-        for family, colour in _colours(done).items()
+        for family, (colour, (symbol, _)) in _looks(job, done).items()
     ]
     return {"data": data, "layout": _layout("families", "", metric) | {"showlegend": False}}
 
@@ -155,9 +157,15 @@ def _completed(trials: Sequence[Any]) -> list[Any]:
     return [t for t in trials if t.status == "completed" and finite(t.score) is not None]
 
 
-def _colours(trials: Sequence[Any]) -> dict[str, str]:
-    names = sorted({t.family for t in trials})
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+def _looks(job: Any, trials: Sequence[Any]) -> dict[str, tuple[str, tuple[str, str]]]:
+    """Colour, symbol and hatching of every family that the trials are of: the same in every figure of the job."""
+    present = {t.family for t in trials}
+    names = sorted({*job.resolved.get("families", ()), *present})
+    return {
+        name: (COLOURS[i % len(COLOURS)], MARKS[i // len(COLOURS) % len(MARKS)])
+        for i, name in enumerate(names)
+        if name in present
+    }
 
 
 def _sampled(trials: Sequence[Any], most: int) -> Sequence[Any]:

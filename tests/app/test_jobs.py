@@ -104,6 +104,8 @@ def test_every_figure_is_plotly_json_and_a_picture(searched: tuple[TestClient, S
         assert picture.content.startswith(b"\x89PNG"), kind
     history = api.get(f"/v1/jobs/{job}/plots/history").json()["data"]
     assert history[0]["y"] == [0.6, 0.4, 0.5]
+    timeline = api.get(f"/v1/jobs/{job}/plots/timeline").json()["data"]
+    assert history[0]["marker"]["color"] == timeline[0]["marker"]["color"]
     assert api.get(f"/v1/jobs/{job}/plots/histroy").json()["detail"].endswith("closest: 'history'")
 
 

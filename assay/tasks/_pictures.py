@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,24 +21,60 @@ from assay.spec import MIN_ROWS, REFITTED, JobSpec, ProfileFacts, Resolved, pick
 from assay.tasks._available import available
 from assay.tasks._problem import Problem
 
+if TYPE_CHECKING:
+    from assay.model.deliver import Built, Source
+    from assay.model.manifest import Manifest
+    from assay.training.evaluate import Evaluation, Matrices, Request
+
 IMAGE, BOXES, MASK, NAMES, SPLIT = "image", "boxes", "mask", "mask_classes", "split"
 SIDES = ((1_500, 256), (4_000, 192))  # (pictures at most, side of the square); 128 beyond
 HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has at most this side
 PLAIN = 20.0  # pixels of a thing's longer side that are enough to see what it is,
 SMALLER = 0.2  # when all but this share of the things have as many
 REFIT = 0.4  # share of the time in which nets of what was chosen are trained on all pictures, where it is not hasty
-SLOW = (
-    "deeplab",
-    "detr",
-    "fcos",
-    "pretrained_detr",
-    "unet",
-)  # learn far less in the same time than the pretrained ones
+# learn far less in the same time than the pretrained ones
+SLOW = ("deeplab", "detr", "fcos", "pretrained_detr", "unet")
 PATIENT = 1_800.0  # seconds from which they are searched, too, where pretrained nets are there
 JUDGES = 400  # pictures that validate at most
 OWN_SPLIT = 10  # pictures that a split of the archive must hold to be used
 GATE = 4  # real pictures that every graph is compared on
 _NO_USE = ("targets", "positive_class", "group_column", "time_column", "weight_column", "horizon")
+
+
+class Annotated:
+    """Base of task types whose answer is a drawing on the picture.  Heavy modules are imported when used."""
+
+    def evaluate(self, matrices: Matrices, request: Request) -> Evaluation:
+        from assay.vision.evaluate import evaluate
+
+        return evaluate(matrices, request)
+
+    def deliver(
+        self,
+        problem: Problem,
+        sources: Sequence[Source],
+        folder: Path,
+        *,
+        ensemble: bool,
+        info: Mapping[str, Any],
+        formats: Mapping[str, Mapping[str, Any]],
+        seconds: float,
+    ) -> Built:
+        from assay.vision.deliver import deliver
+
+        return deliver(problem, sources, folder, info, seconds, ensemble)
+
+    def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
+        """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""
+        from assay.vision.truth import sizes_of
+
+        return sizes_of(table)
+
+    def render(self, format: str, predictions: Sequence[Mapping[str, Any]], manifest: Manifest) -> tuple[bytes, str]:
+        """(file, media type) of the answers of one request, in one of the task's `formats`."""
+        from assay.vision.exchange import MEDIA, render
+
+        return render(format, predictions, manifest.classes), MEDIA[format]
 
 
 def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths: tuple[str, ...]) -> Resolved:

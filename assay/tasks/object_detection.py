@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +12,15 @@ from assay.tasks import _pictures as pictures
 
 if TYPE_CHECKING:
     from assay.data.table import Table
-    from assay.model.deliver import Built, Source
     from assay.model.manifest import Manifest
     from assay.spec import JobSpec, ProfileFacts, Resolved
     from assay.tasks import TaskType
     from assay.tasks._problem import Problem
-    from assay.training.evaluate import Evaluation, Matrices, Request
 
 KIND = "detection"
 
 
-class ObjectDetection:
+class ObjectDetection(pictures.Annotated):
     """Pictures with boxes (`boxes`: a JSON list of {"label", "box": [x, y, width, height]} in pixels)."""
 
     name = "object_detection"
@@ -57,32 +54,6 @@ class ObjectDetection:
 
         return rare_labels(table)
 
-    def evaluate(self, matrices: Matrices, request: Request) -> Evaluation:
-        from assay.vision.evaluate import evaluate
-
-        return evaluate(matrices, request)
-
-    def deliver(
-        self,
-        problem: Problem,
-        sources: Sequence[Source],
-        folder: Path,
-        *,
-        ensemble: bool,
-        info: Mapping[str, Any],
-        formats: Mapping[str, Mapping[str, Any]],
-        seconds: float,
-    ) -> Built:
-        from assay.vision.deliver import deliver
-
-        return deliver(problem, sources, folder, info, seconds, ensemble)
-
-    def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
-        """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""
-        from assay.vision.truth import sizes_of
-
-        return sizes_of(table)
-
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         from assay.vision.answers import boxes_answers
 
@@ -92,12 +63,6 @@ class ObjectDetection:
         yield ["prediction"]
         for answer in self.answers(outputs, manifest):
             yield [json.dumps(answer["value"], ensure_ascii=False)]
-
-    def render(self, format: str, predictions: Sequence[Mapping[str, Any]], manifest: Manifest) -> tuple[bytes, str]:
-        """(file, media type) of the answers of one request, in one of `formats`."""
-        from assay.vision.exchange import MEDIA, render
-
-        return render(format, predictions, manifest.classes), MEDIA[format]
 
 
 task: TaskType = ObjectDetection()

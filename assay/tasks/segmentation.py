@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +12,15 @@ from assay.tasks import _pictures as pictures
 
 if TYPE_CHECKING:
     from assay.data.table import Table
-    from assay.model.deliver import Built, Source
     from assay.model.manifest import Manifest
     from assay.spec import JobSpec, ProfileFacts, Resolved
     from assay.tasks import TaskType
     from assay.tasks._problem import Problem
-    from assay.training.evaluate import Evaluation, Matrices, Request
 
 KIND = "segmentation"
 
 
-class Segmentation:
+class Segmentation(pictures.Annotated):
     """Pictures with masks of class numbers (`mask`, names in `mask_classes`), or with outlines (`boxes`)."""
 
     name = "segmentation"
@@ -50,32 +47,6 @@ class Segmentation:
 
         return rare_labels(table) if resolved.target == pictures.BOXES else []
 
-    def evaluate(self, matrices: Matrices, request: Request) -> Evaluation:
-        from assay.vision.evaluate import evaluate
-
-        return evaluate(matrices, request)
-
-    def deliver(
-        self,
-        problem: Problem,
-        sources: Sequence[Source],
-        folder: Path,
-        *,
-        ensemble: bool,
-        info: Mapping[str, Any],
-        formats: Mapping[str, Mapping[str, Any]],
-        seconds: float,
-    ) -> Built:
-        from assay.vision.deliver import deliver
-
-        return deliver(problem, sources, folder, info, seconds, ensemble)
-
-    def beside(self, table: Table, manifest: Manifest) -> dict[str, np.ndarray]:
-        """What answers need of the rows besides the graph's outputs: `size`, (n, 2) width and height in pixels."""
-        from assay.vision.truth import sizes_of
-
-        return sizes_of(table)
-
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         from assay.vision.answers import mask_answers
 
@@ -85,12 +56,6 @@ class Segmentation:
         yield ["prediction"]
         for answer in self.answers(outputs, manifest):
             yield [json.dumps({k: answer["value"][k] for k in ("size", "counts")}, ensure_ascii=False)]
-
-    def render(self, format: str, predictions: Sequence[Mapping[str, Any]], manifest: Manifest) -> tuple[bytes, str]:
-        """(file, media type) of the answers of one request, in one of `formats`."""
-        from assay.vision.exchange import MEDIA, render
-
-        return render(format, predictions, manifest.classes), MEDIA[format]
 
 
 def from_masks(table: Table, side: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...], list[str]]:

@@ -37,6 +37,7 @@ from app.longpoll import MAX_WAIT
 from app.pages import After, Limit, page
 from app.route import Route
 from app.schemas import Page
+from app.watch import State, polled
 
 router = APIRouter(route_class=Route, tags=["datasets"])
 DatasetId = Annotated[str, Path(description="`ds_...`", examples=["ds_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])]
@@ -201,15 +202,13 @@ async def get_dataset(
     ] = 0,
 ) -> Response:
     """With `wait`, answers at the next change, at once when the dataset is no longer `validating`."""
-    row = await run_in_threadpool(service.get, services, caller, dataset_id)
-    seen = request.headers.get("if-none-match")
-    if wait > 0 and row.status == "validating" and (seen is None or etag.matches(seen, etag.strong(rows.tag(row)))):
-        await services.changes.wait("dataset", dataset_id, rows.tag(row), wait)
-        row = await run_in_threadpool(service.get, services, caller, dataset_id)
-    tag = etag.strong(rows.tag(row))
-    if etag.matches(seen, tag):
-        return etag.not_modified(tag)
-    return answers.json(service.to_json(row), headers={"ETag": tag})
+
+    def read() -> State:
+        row = service.get(services, caller, dataset_id)
+        tag = rows.tag(row)
+        return State(service.to_json(row), tag, etag.strong(tag), row.status != "validating")
+
+    return await polled(request, services.changes, "dataset", dataset_id, wait, read)
 
 
 @router.patch(

@@ -26,6 +26,7 @@ from app.pages import After, Limit, after_number, page, whole
 from app.route import Route
 from app.schemas import Page
 from app.sse import Batch, Event, stream
+from app.watch import State, polled
 from assay.search.lifecycle import ENDED
 
 router = APIRouter(route_class=Route, tags=["jobs"])
@@ -55,15 +56,12 @@ async def get_job(
 
     With `If-None-Match` the change is counted from that state, and 304 says that there was none.
     """
-    job = await run_in_threadpool(service.get, services, caller, job_id)
-    seen = request.headers.get("if-none-match")
-    if wait > 0 and job["status"] not in ENDED and (seen is None or etag.matches(seen, etag.weak(job["revision"]))):
-        await services.changes.wait("job", job_id, str(job["revision"]), wait)
-        job = await run_in_threadpool(service.get, services, caller, job_id)
-    tag = etag.weak(job["revision"])
-    if seen is not None and etag.matches(seen, tag):
-        return etag.not_modified(tag)
-    return answers.json(job, headers={"ETag": tag})
+
+    def read() -> State:
+        job = service.get(services, caller, job_id)
+        return State(job, str(job["revision"]), etag.weak(job["revision"]), job["status"] in ENDED)
+
+    return await polled(request, services.changes, "job", job_id, wait, read)
 
 
 @router.post(

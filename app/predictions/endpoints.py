@@ -6,7 +6,6 @@ import functools
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from app import answers, etag
@@ -21,6 +20,7 @@ from app.predictions import service
 from app.predictions.schemas import Prediction, PredictionPost
 from app.route import Route
 from app.schemas import Page
+from app.watch import State, polled
 
 router = APIRouter(route_class=Route, tags=["predictions"])
 PredictionId = Annotated[str, Path(description="`prd_...`", examples=["prd_0198d3f0c2a97c3f8a51f0a9a4d1c0de"])]
@@ -72,16 +72,12 @@ async def get_prediction(
     prediction_id: PredictionId,
     wait: Annotated[float, Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the next change.")] = 0,
 ) -> Response:
-    row = await run_in_threadpool(service.get, services, caller, prediction_id)
-    seen = request.headers.get("if-none-match")
-    waiting = row.status in ("queued", "running") and (seen is None or etag.matches(seen, etag.strong(row.status)))
-    if wait > 0 and waiting:
-        await services.changes.wait("prediction", prediction_id, row.status, wait)
-        row = await run_in_threadpool(service.get, services, caller, prediction_id)
-    tag = etag.strong(row.status)
-    if etag.matches(seen, tag):
-        return etag.not_modified(tag)
-    return answers.json(service.to_json(row, services.settings.root_path), headers={"ETag": tag})
+    def read() -> State:
+        row = service.get(services, caller, prediction_id)
+        body = service.to_json(row, services.settings.root_path)
+        return State(body, row.status, etag.strong(row.status), row.status not in ("queued", "running"))
+
+    return await polled(request, services.changes, "prediction", prediction_id, wait, read)
 
 
 @router.api_route(

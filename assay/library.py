@@ -31,6 +31,7 @@ from assay.spec import (
     picture_side,
     refit_share,
     resolve,
+    worth_share,
 )
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class _Loop:
             "perfect": METRICS[resolved.metric].perfect,
             "side": picture_side(resolved.options),
             "refit": refit_share(resolved.options),
+            "worth": worth_share(resolved.options),
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(

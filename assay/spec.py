@@ -154,6 +154,11 @@ def refit_share(options: Mapping[str, Any]) -> float:
     return float(options.get("refit_share", 0.0))
 
 
+def worth_share(options: Mapping[str, Any]) -> float:
+    """Share of the best trial's time with which a task's trial is still worth beginning, from `Resolved.options`."""
+    return float(options.get("worth_share", 0.0))
+
+
 def learnt_rows(n: int, options: Mapping[str, Any]) -> int:
     """Of n rows with a target, those that are not of a test part which the data itself names."""
     return max(1, n - int(options.get("tested", 0)))

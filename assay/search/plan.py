@@ -152,7 +152,7 @@ def stop_reason(job: JobSnapshot) -> StopReason | None:
     target = limits.target_score
     if target is not None and any(_score(t) >= target for t in job.completed):
         return StopReason.TARGET_SCORE
-    if search_seconds_left(job) <= 0:
+    if search_seconds_left(job) <= _least_seconds(job):
         return StopReason.TIME_LIMIT
     ended = sum(t.ended for t in job.trials)
     if limits.trials is not None and ended >= limits.trials:
@@ -189,6 +189,15 @@ def search_seconds_left(job: JobSnapshot) -> float:
     if job.limits.time_seconds is None:
         return float("inf")
     return job.limits.time_seconds - reserve_seconds(job) - job.elapsed
+
+
+def _least_seconds(job: JobSnapshot) -> float:
+    """With how much time left no trial is begun: the share `facts["worth"]` of what the best one took, where a task's trials
+    are nets that take all there is, and one trained for a fraction of the best one's time would only delay the end."""
+    worth = float((job.facts or {}).get("worth", 0.0))
+    if not worth or job.counted or not job.completed:
+        return 0.0
+    return worth * (max(job.completed, key=_score).seconds or 0.0)
 
 
 def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Action]:

@@ -32,6 +32,7 @@ HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has
 PLAIN = 20.0  # pixels of a thing's longer side that are enough to see what it is,
 SMALLER = 0.2  # when all but this share of the things have as many
 REFIT = 0.4  # share of the time in which nets of what was chosen are trained on all pictures, where it is not hasty
+WORTH = 0.25  # share of the best trial's time with which another net is worth beginning
 # learn far less in the same time than the pretrained ones
 SLOW = ("deeplab", "detr", "fcos", "pretrained_detr", "unet")
 PATIENT = 1_800.0  # seconds from which they are searched, too, where pretrained nets are there
@@ -162,7 +163,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts, kind: str, metric: str, truths
         method="holdout", folds=folds, test_fraction=spec.validation.test_fraction, seed=spec.validation.seed,
         strategy=pick_strategy(spec), families=families, ensemble=several,
         lane="gpu" if spec.device == "gpu" else "cpu", n_rows=usable, because=tuple(because),
-        options={"side": side, "refit_share": again} | ({"reads": [NAMES]} if target == MASK and NAMES in facts else {}),
+        options={"side": side, "refit_share": again, "worth_share": WORTH} | ({"reads": [NAMES]} if target == MASK and NAMES in facts else {}),
     )  # fmt: skip
 
 
@@ -224,7 +225,7 @@ def problem_of(
         target=Target(resolved.kind, len(classes), resolved.metric),
         classes=classes,
         folds=folds,
-        gate=_gate(features, folds),
+        gate=Table({IMAGE: gate_pictures(pictures, folds.pairs[0][1][:GATE])}, features.types),
         left_out=len(table) - len(keep),
         notes=tuple(notes),
         fronts={IMAGE: front},
@@ -318,7 +319,6 @@ def _named(split: np.ndarray, name: str, code: np.ndarray, n: int, notes: list[s
     return np.asarray(found)
 
 
-def _gate(features: Table, folds: Folds) -> Table:
-    """Real pictures, a missing one, and one that cannot be read."""
-    files = features.take(folds.pairs[0][1][:GATE]).blobs(IMAGE)
-    return Table({IMAGE: Blobs.of([*files, None, b"no picture"])}, features.types)
+def gate_pictures(files: Blobs, rows: np.ndarray) -> Blobs:
+    """The rows' pictures, a missing one, and one that cannot be read."""
+    return Blobs.of([*(files[int(i)] for i in rows), None, b"no picture"])

@@ -13,6 +13,7 @@ from assay.data.table import Blobs, ColumnType, Table
 from assay.errors import DataError, SpecError
 from assay.spec import ColumnFacts, JobSpec, ProfileFacts, Resolved
 from assay.tasks._available import available
+from assay.tasks._pictures import gate_pictures
 from assay.tasks._problem import Problem
 from assay.tasks.classification import Classification
 
@@ -23,7 +24,7 @@ TARGET, SPLIT, MASK = "label", "split", "mask"
 SIDES = (32, 64, 96, 128, 192)  # that larger pictures are brought to: they halve and quarter without rest
 MAX_PIXEL_BYTES = 600 << 20  # of all decoded pictures together
 LEAST_SIDE, MOST_SIDE = 16, 128  # a core reads about 400 pictures of 128 pixels a second with a pretrained net
-GATE_ROWS = 100
+GATE_ROWS = 24  # real pictures that every graph is compared on: a graph of several pretrained nets takes 50 ms for one
 LARGE = 1500  # pictures from which one part for validation is enough
 
 
@@ -77,7 +78,6 @@ class ImageClassification(Classification):
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         from assay.data.front_image import ImageFront
         from assay.data.images.shared import decoded
-        from assay.model.gate import gate_table
 
         name = resolved.features[0]
         if not isinstance(table.columns[name], Blobs):
@@ -106,12 +106,12 @@ class ImageClassification(Classification):
                 f"the training pictures have one class only, {problem.classes[known[0]]!r}", code="single_class_target"
             )
         front = ImageFront(int(resolved.options["image_size"]))
-        gate = gate_table(problem.features, np.random.default_rng([resolved.seed, 2]), GATE_ROWS)
+        some = np.random.default_rng([resolved.seed, 2]).permutation(len(files))[:GATE_ROWS]
         return replace(
             problem,
             resolved=replace(resolved, n_classes=len(problem.classes), folds=len(folds), n_rows=len(problem.y)),
             features=Table({name: decoded(front, files)}, {name: ColumnType.IMAGE}),
-            gate=Table({name: decoded(front, gate.blobs(name))}, {name: ColumnType.IMAGE}),
+            gate=Table({name: decoded(front, gate_pictures(files, some))}, {name: ColumnType.IMAGE}),
             folds=folds,
             fronts={name: front},
             notes=tuple(notes),

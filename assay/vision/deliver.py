@@ -24,13 +24,15 @@ from assay.model.gate import raw_feeds
 from assay.model.graph import Graph, Scope
 from assay.model.manifest import Manifest, Member
 from assay.model.session import session_of
+from assay.spec import refit_share
 from assay.tasks._problem import Problem
 from assay.vision.decode import Decoder, unlike
 from assay.vision.members import CANDIDATES, Net, Team, alone, gridded, joined, mean_graph
 from assay.vision.refit import Whole, wholes
 
 TRIED = 5  # best trials tried before a job is given up
-JOINING = 0.4  # share of the seconds left that may be spent on choosing who answers together
+JOINING = 0.4  # share of the seconds left that may be spent on choosing who answers together, where nets of all pictures follow,
+PACKING = 2.0  # and else the seconds that are left to write the model down, and a little of what a build may be late
 ATOL = 1e-3  # of the scores, shares of the side and probabilities that a graph answers
 PIXELS = 0.002  # share of the pixels whose class may differ: where two classes are nearly tied
 log = logging.getLogger(__name__)
@@ -54,7 +56,9 @@ def deliver(
         net = opened(source)
         if net is None:
             continue
+        began = time.monotonic()
         made = composed(problem, alone(net), (), info)
+        took = time.monotonic() - began
         if isinstance(made, str):
             told = f"the graph of trial {source.number} does not answer like its net: {made}"
             log.warning(told)
@@ -65,7 +69,7 @@ def deliver(
             fallback = fallback or partial(_package, problem, made, folder, info, missed)
             continue
         if ensemble:
-            made = _larger(problem, net, made, ranked[i + 1 :], info, until)
+            made = _larger(problem, net, made, ranked[i + 1 :], info, until, took)
         return _package(problem, made, folder, info, "")
     if fallback is not None:
         return fallback()
@@ -106,15 +110,22 @@ def composed(problem: Problem, team: Team, more: Sequence[Whole], info: Mapping[
 
 
 def _larger(
-    problem: Problem, net: Net, best: Composed, others: Sequence[Source], info: Mapping[str, Any], until: float
+    problem: Problem,
+    net: Net,
+    best: Composed,
+    others: Sequence[Source],
+    info: Mapping[str, Any],
+    until: float,
+    took: float,
 ) -> Composed:
-    """The best net with others, as far as time and limits allow."""
+    """The best net with others, as far as time and limits allow.  took: seconds of composing the best one."""
     if not gridded(problem, net.gate.shape[1]):  # its places are its own: nobody else's answers mean the same there
         return best
     limits, counted = info.get("limits") or {}, bool(info.get("counted"))
     found = [n for n in map(opened, others[:CANDIDATES]) if n is not None]
-    spare = float("inf") if counted else JOINING * (until - time.monotonic())
-    team = joined(problem, [net, *found], spare, best.ms)
+    left = until - time.monotonic()
+    spare = JOINING * left if refit_share(problem.resolved.options) else left - PACKING
+    team = joined(problem, [net, *found], float("inf") if counted else spare, best.ms, took)
     more = wholes(problem, team.nets, until - time.monotonic(), 1 if counted else int(info.get("threads", 1)), counted)
     for nets, learned in ((team, more), (team, []), (alone(net), more)):
         if len(nets.nets) + len(learned) == 1:
@@ -192,7 +203,7 @@ def _over(limits: Mapping[str, Any], made: Composed) -> bool:
 def _package(problem: Problem, made: Composed, folder: Path, info: Mapping[str, Any], missed: str) -> Built:
     resolved, team = problem.resolved, made.team
     gate = {"rows": len(problem.gate), "max_difference": made.difference}
-    (train, valid), test = problem.folds.pairs[0], problem.folds.test
+    train, valid = problem.folds.pairs[0]
     front = problem.fronts["image"]
     field = {
         "name": "image",
@@ -224,7 +235,7 @@ def _package(problem: Problem, made: Composed, folder: Path, info: Mapping[str, 
             "rows": {
                 "train": len(train),
                 "validation": len(valid),
-                "test": len(test),
+                "test": team.tested,
                 "without_target": problem.left_out,
             },
             "validation": {"method": resolved.method, "folds": 1},

@@ -23,6 +23,7 @@ from assay.vision.decode import Decoder
 
 CHUNK = 16  # pictures answered at once
 MS_OF_ONE = 1000.0
+WRITING = 0.5  # seconds kept for what follows the last answer
 
 
 def evaluate(matrices: Matrices, request: Request) -> Evaluation:
@@ -49,12 +50,15 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     score = problem.metric.to_score(metrics.get(problem.resolved.metric, math.nan))
     if not math.isfinite(score):
         raise Diverged(f"{problem.resolved.metric} is not defined on the {len(valid)} validation pictures")
-    test = problem.folds.test
+    # a test part may be larger than what trains and judges: what there is no time for is not tested on
+    able = (started + request.seconds - time.monotonic() - WRITING) * MS_OF_ONE / max(1e-3, ms_per_row)
+    test = problem.folds.test[: int(np.clip(able, 0, len(problem.folds.test)))]
     tested = {}
     if len(test):
         tested = judged(problem, predictor, prepared.preparation.transform(problem.features.take(test)), test)
     gate = predictor.predict(prepared.preparation.transform(problem.gate))
     facts = {**request.info, "family": request.family.name, "metrics": metrics, "test_metrics": tested}
+    facts["tested"] = len(test)
     course = getattr(predictor, "course", None)
     if course is not None:
         facts["fit"] = {

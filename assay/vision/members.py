@@ -6,6 +6,7 @@ for masks, and for detectors whose places form the same grids: there every net s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,23 +44,25 @@ class Net:
 
 @dataclass(frozen=True, eq=False)
 class Team:
-    """Nets that answer together, the best one first, with their metrics."""
+    """Nets that answer together, the best one first, with their metrics.  tested: pictures behind `test_metrics`."""
 
     nets: tuple[Net, ...]
     score: float
     metrics: Mapping[str, float]
     test_metrics: Mapping[str, float]
+    tested: int
 
 
 def alone(net: Net) -> Team:
-    return Team((net,), net.source.score, net.opened.info["metrics"], net.opened.info["test_metrics"])
+    info = net.opened.info
+    return Team((net,), net.source.score, info["metrics"], info["test_metrics"], int(info["tested"]))
 
 
-def joined(problem: Problem, nets: Sequence[Net], seconds: float, ms: float) -> Team:
+def joined(problem: Problem, nets: Sequence[Net], seconds: float, ms: float, composing: float = 0.0) -> Team:
     """The best net, or it with others whose answers mean the same.
 
-    nets: the best one first.  seconds: that choosing may take; ms: of a picture and net.  Where the pictures that judge are
-    too many for that, the best net stays alone.
+    nets: the best one first.  seconds: that choosing and composing what was chosen may take; ms: of a picture and net, as far
+    as is known; composing: seconds of a net.  Where the pictures that judge are too many for that, the best net stays alone.
     """
     best = nets[0]
     error = standard_error(problem, best.source.score)
@@ -67,13 +70,19 @@ def joined(problem: Problem, nets: Sequence[Net], seconds: float, ms: float) -> 
     others = [n for n in nets[1:CANDIDATES] if n.gate.shape == best.gate.shape and n.source.score >= near]
     valid, test = problem.folds.pairs[0][1], problem.folds.test
     rows = len(valid) + len(test)
-    able = int(min(len(others), MOST + 1, 1000.0 * seconds / max(1e-9, ms * rows) - 1))
-    if able < 1 or not gridded(problem, best.gate.shape[1]) or rows * best.gate.shape[1] * 4 > MOST_BYTES // MOST:
+    if not gridded(problem, best.gate.shape[1]) or rows * best.gate.shape[1] * 4 > MOST_BYTES // MOST:
         return alone(best)
+    if not others or 2 * (ms * rows / 1000.0 + composing) > seconds:
+        return alone(best)
+    began = time.monotonic()
     total, values = _asked(problem, best, valid), best.opened.info["metrics"]
     chosen, score = [best], best.source.score
     least = score - COSTS * error
-    for net in others[:able]:
+    for asked, net in enumerate(others[: MOST + 1], 1):
+        spent = time.monotonic() - began
+        asking = spent / asked * rows / len(valid)  # of all that a net is asked, opening and judging it included
+        if spent + (asking + composing) * (len(chosen) + 1) > seconds:
+            break
         more = total + _asked(problem, net, valid)
         found = _values(problem, more / (len(chosen) + 1), valid)
         now = problem.metric.to_score(found.get(problem.resolved.metric, float("nan")))
@@ -87,7 +96,7 @@ def joined(problem: Problem, nets: Sequence[Net], seconds: float, ms: float) -> 
     tested: Mapping[str, float] = {}
     if len(test):
         tested = _values(problem, np.mean([_asked(problem, n, test) for n in chosen], axis=0), test)
-    return Team(tuple(chosen), score, values, tested)
+    return Team(tuple(chosen), score, values, tested, len(test))
 
 
 def standard_error(problem: Problem, score: float) -> float:

@@ -12,7 +12,17 @@ import pytest
 from assay.search.lifecycle import ENDED
 from assay.search.lifecycle import JobStatus as J
 from assay.search.lifecycle import StopReason as R
-from assay.search.plan import Build, BuildModel, FinishJob, JobSnapshot, Limits, StartTrials, plan, reserve_seconds
+from assay.search.plan import (
+    Build,
+    BuildModel,
+    FinishJob,
+    JobSnapshot,
+    Limits,
+    StartTrials,
+    plan,
+    reserve_seconds,
+    search_seconds_left,
+)
 from assay.search.store import InMemoryStore, Outcome, Started
 from assay.search.trial import Proposal, Trial, TrialStatus
 
@@ -349,3 +359,14 @@ def test_every_job_comes_to_its_end(seed: int) -> None:
 def test_a_task_may_keep_a_share_of_the_time_for_training_on_all_rows() -> None:
     kept = replace(BASE, facts={"refit": 0.4})
     assert reserve_seconds(kept) == pytest.approx(reserve_seconds(BASE) + 40.0)
+
+
+def test_no_trial_begins_with_a_fraction_of_the_best_one_s_time_where_trials_take_all_there_is() -> None:
+    done = (replace(trials("C")[0], seconds=40.0), replace(trials("c")[0], number=1, seconds=4.0))
+    short = replace(BASE, facts={"worth": 0.25}, trials=done, builds=(EARLY,), elapsed=86.0)
+    assert 0.0 < search_seconds_left(short) < 10.0
+    assert plan(short) == [BuildModel(True)]
+    assert plan(replace(short, facts={})) == plan(replace(short, elapsed=70.0)) == [StartTrials(2)]
+    assert plan(replace(short, limits=Limits(time_seconds=100, trials=8))) == [
+        StartTrials(2)
+    ]  # the clock does not count

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -111,3 +113,33 @@ def test_the_mean_of_a_net_with_itself_is_itself(tmp_path: Path) -> None:
     assert team.test_metrics == pytest.approx(net.opened.info["test_metrics"], nan_ok=True)
     assert np.isfinite(_asked(problem, net, problem.folds.test)).all()
     assert len(joined(problem, [net, net], seconds=0.001, ms=1.0).nets) == 1  # there is no time to ask
+
+
+def test_pictures_that_there_is_no_time_to_test_on_are_not_tested_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from assay.vision import evaluate as module
+
+    late, asked, judged = [0.0], [], module.judged
+
+    def slow(problem: Problem, predictor: Any, x: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+        late[0] += 40.0 * len(rows)
+        asked.append(len(rows))
+        return judged(problem, predictor, x, rows)
+
+    clock = SimpleNamespace(
+        monotonic=lambda: time.monotonic() + late[0], perf_counter=lambda: time.perf_counter() + late[0]
+    )
+    monkeypatch.setattr(module, "judged", slow)
+    monkeypatch.setattr(module, "time", clock)
+    problem = problem_of("segmentation")
+    valid, test = len(problem.folds.pairs[0][1]), len(problem.folds.test)
+    made = discover()["unet"]
+    path = tmp_path / "0.safetensors"
+    config = {**space_of(made).defaults(), "epochs": 30}
+    seconds = 40.0 * (valid + 1) + 39.0  # one picture of the test part can be asked for
+    done = evaluate(Matrices(problem), Request(made, config, seed=0, path=path, seconds=seconds))
+    assert test > 1
+    assert asked == [valid, 1]
+    built = delivered(problem, [Source(0, "unet", done.score, path)], tmp_path, ensemble=False)
+    assert built.manifest["info"]["rows"]["test"] == 1

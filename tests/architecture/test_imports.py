@@ -66,6 +66,12 @@ def test_listing_families_and_strategies_loads_no_heavy_library() -> None:
     assert heavy_modules_after(listing) == set()
 
 
+def test_asking_families_whether_they_can_be_used_loads_no_heavy_library() -> None:
+    """The API asks when a job is made, and its process trains nothing."""
+    asking = "from assay.families import discover\nfor f in discover().values(): getattr(f, 'missing', lambda: '')()"
+    assert heavy_modules_after(asking) == set()
+
+
 def test_the_packages_of_the_service_can_be_imported_without_a_service() -> None:
     assert "torch" not in heavy_modules_after("import app.main, workers.celery_app")
 

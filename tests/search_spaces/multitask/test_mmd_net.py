@@ -133,7 +133,7 @@ def ran(predictor: Any, x: Seen) -> np.ndarray:
 
 
 def test_a_pretrained_backbone_stays_as_it_was_and_its_graph_answers_alike() -> None:
-    from assay.nn.images.lite import installed
+    from assay.nn.images.weights import installed
 
     if not installed():
         pytest.skip("the weights are not installed")

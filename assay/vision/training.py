@@ -20,11 +20,12 @@ from assay.errors import Diverged, TrialStopped
 from assay.families import TrialContext
 from assay.model.graph import Graph, Scope
 from assay.nn.conv2d import TORCH, PictureMaps, ScopeMaps
+from assay.tasks._pictures import WORTH
 from assay.training.optim import Rule, torch_optimizer
 from assay.training.schedules import factors
 
-SHORT = 100.0  # seconds: with less left a fit may take nearly all of it, otherwise SHARE
-SHARE = 0.4
+SHORT = 100.0  # seconds of a fit at least, where there are more, and
+SHARE = 0.4  # of what is left
 AFTER, LEAST_AFTER = 3.5, 2.5  # of the time kept for what follows the last step: validations' worth, and seconds
 TWICE = 5.0  # validations' worth of time in which every picture can be asked for twice
 REPORTS = 12  # validations of one fit, at most
@@ -78,7 +79,7 @@ def train(
     if left <= 0:
         raise TrialStopped
     began = time.monotonic()
-    whole = left if left < SHORT or not judges else max(SHORT, SHARE * left)
+    whole = _allotted(left) if judges else left
     rng = np.random.default_rng(ctx.seed)
     epochs = max(1, min(plan.epochs, ctx.max_steps))
     size = max(2, min(plan.batch, n))
@@ -133,6 +134,12 @@ def train(
     net.load_state_dict(best)
     net.eval()
     return Course(course.best, course.ran, judged)
+
+
+def _allotted(left: float) -> float:
+    """Seconds of a fit that is judged: all there are, where what it would leave is not worth another one."""
+    share = max(SHORT, SHARE * left)
+    return left if left < (1.0 + WORTH) * share else share
 
 
 def groups(net: nn.Module, rate: float) -> list[dict[str, Any]]:

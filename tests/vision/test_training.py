@@ -14,7 +14,7 @@ from assay.nn.pyramids import Scratch
 from assay.nn.segmentation import UNet
 from assay.testing.context import ToyContext
 from assay.training.optim import Rule
-from assay.vision.training import Course, MapsPredictor, Plan, train
+from assay.vision.training import Course, MapsPredictor, Plan, _allotted, train
 
 SIDE = 64
 
@@ -58,3 +58,10 @@ def test_without_judges_the_end_of_all_epochs_is_kept(judges: int) -> None:
     assert course.ran == 24
     assert (course.best == 24) == (judges == 0)
     assert bool(told) == (judges > 0)
+
+
+@pytest.mark.parametrize(
+    ("left", "whole"), [(60.0, 60.0), (113.0, 113.0), (167.0, 100.0), (340.0, 136.0), (np.inf, np.inf)]
+)
+def test_a_fit_takes_all_the_time_that_another_one_could_not_use(left: float, whole: float) -> None:
+    assert _allotted(left) == whole

@@ -16,7 +16,7 @@ from assay.families import spaces_of
 from assay.metrics import METRICS
 from assay.search.advance import advance, judge
 from assay.search.lifecycle import ENDED, JobStatus
-from assay.search.plan import JobSnapshot, reserve_seconds, search_seconds_left
+from assay.search.plan import JobSnapshot, search_seconds_left
 from assay.search.store import Claim, InMemoryStore, Outcome
 from assay.search.trial import Report, TrialStatus, Verdict
 from assay.spec import (
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 CLASS_LIMIT = 20  # whole numbers with more distinct values than this are taken for amounts
 JOB = "fit"
+BUILD_SECONDS, LEAST_BUILD = 60.0, 3.0  # of a last build without a time limit, and of one that is late
 
 
 def fit(
@@ -233,10 +234,16 @@ class _Loop:
         built = self.task.deliver(
             self.matrices.problem, sources, out, ensemble=self.resolved.ensemble,
             info={"job_id": "", "name": "model", "threads": self.threads, "counted": snapshot.counted},
-            formats=formats, seconds=reserve_seconds(snapshot) or 60.0,
+            formats=formats, seconds=_left(snapshot),
         )  # fmt: skip
         self.model = load(out / built.bundle)
         self.store.finish_build(claim, "model", time.monotonic() - began, None)
+
+
+def _left(snapshot: JobSnapshot) -> float:
+    """Seconds for a last build: what the search has left of the limit."""
+    limit = snapshot.limits.time_seconds
+    return BUILD_SECONDS if limit is None else max(LEAST_BUILD, limit - snapshot.elapsed)
 
 
 def _load(data: Any) -> Loaded:

@@ -21,6 +21,7 @@ OF_DATA = frozenset(
 )
 LIKELY = 4  # best trials: about as many are in an ensemble
 MOST_LAST = 2.5  # seconds kept for what every last build does, whatever its size; short jobs keep less
+LEAST = 0.125  # share of the limit: with more left a trial is begun, however long others took
 PACKED_BYTES = 2.5e7  # of checkpoints that are composed, replayed and packed in a second
 
 
@@ -192,12 +193,18 @@ def search_seconds_left(job: JobSnapshot) -> float:
 
 
 def _least_seconds(job: JobSnapshot) -> float:
-    """With how much time left no trial is begun: the share `facts["worth"]` of what the best one took, where a task's trials
-    are nets that take all there is, and one trained for a fraction of the best one's time would only delay the end."""
-    worth = float((job.facts or {}).get("worth", 0.0))
-    if not worth or job.counted or not job.completed:
+    """With how much time left no trial is begun.
+
+    As much as the quickest of several took, or `LEAST` of the limit: one that cannot end is killed with the process that knows
+    the data, just when that is to build the model.  And the share `facts["worth"]` of what the best one took, where a
+    task's trials are nets that take all there is: one trained for a fraction of the best one's time is far behind it.
+    """
+    limit, done = job.limits.time_seconds, job.completed
+    if limit is None or job.counted or not done:
         return 0.0
-    return worth * (max(job.completed, key=_score).seconds or 0.0)
+    quickest = min(t.seconds or 0.0 for t in done) if len(done) >= LIKELY else 0.0
+    worth = float((job.facts or {}).get("worth", 0.0))
+    return max(min(quickest, LEAST * limit), worth * (max(done, key=_score).seconds or 0.0))
 
 
 def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Action]:

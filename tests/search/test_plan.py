@@ -370,3 +370,16 @@ def test_no_trial_begins_with_a_fraction_of_the_best_one_s_time_where_trials_tak
     assert plan(replace(short, limits=Limits(time_seconds=100, trials=8))) == [
         StartTrials(2)
     ]  # the clock does not count
+
+
+def test_no_trial_begins_that_cannot_end() -> None:
+    done = tuple(replace(t, seconds=2.0 + t.number) for t in trials("c", "c", "C", "c"))
+    late = replace(BASE, trials=done, builds=(EARLY,), elapsed=92.5)
+    assert 0.0 < search_seconds_left(late) < 2.0
+    assert plan(late) == [BuildModel(True)]
+    assert StartTrials(2) in plan(replace(late, elapsed=90.0))
+    few = replace(late, trials=done[:3])  # too few to know how quick a trial can be
+    assert plan(few) == [StartTrials(2)]
+    slow = replace(late, elapsed=80.0, trials=tuple(replace(t, seconds=30.0) for t in done))
+    assert search_seconds_left(slow) > 12.5
+    assert StartTrials(2) in plan(slow)  # nets may be trained for less

@@ -10,6 +10,7 @@ from search_spaces.forecasting._maps import probe
 from search_spaces.forecasting._pace import Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
 from search_spaces.forecasting.arima import _differences, _has_unit_root
+from search_spaces.forecasting.ces import CESConfig, best, run
 
 
 def filter_(trend: bool, season: int) -> Smoothing:
@@ -62,3 +63,25 @@ def test_what_may_wander_is_differenced_though_it_is_short_and_noise_is_not() ->
     assert np.mean([_differences(y, 2) >= 1 for y in walks]) > 0.8
     assert np.mean([_differences(y, 2) == 0 for y in noises]) > 0.8
     assert not _has_unit_root(np.ones(40))
+
+
+@pytest.mark.parametrize("form", ["none", "partial", "full"])
+def test_complex_smoothing_is_linear_in_the_series(form: str) -> None:
+    rng = np.random.default_rng(2)
+    y, u = rng.normal(size=(3, 30)), np.repeat([[1.4, 1.01, 0.2, 0.9]], 3, axis=0)
+    y[2] = 2 * y[0] - 3 * y[1]
+    for found in run(y, u, form, 4, 6):
+        np.testing.assert_allclose(found[2], 2 * found[0] - 3 * found[1], atol=1e-9)
+
+
+def test_complex_smoothing_goes_on_with_a_trend_and_a_season() -> None:
+    rng = np.random.default_rng(3)
+    t = np.arange(100)
+    level, season = 30 + 0.5 * t, 4 * np.sin(t * np.pi / 2)
+    y = level + season + 0.3 * rng.normal(size=100)
+    found = best(y[:92], 4, CESConfig(), rng)
+    assert {f.form for f in found} == {"none", "partial", "full"} and found[0].form != "none"
+    ahead = run(y[None, :92], found[0].parameters, found[0].form, 4, 8)[1][0]
+    assert np.abs(ahead - y[92:]).mean() < 1.0  # the last season again is off by 2.5, a flat line by more
+    short = best(y[:8], 4, CESConfig(season="full"), rng)
+    assert [f.form for f in short] == ["none"]  # nothing can be told of seasons yet

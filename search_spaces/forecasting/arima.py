@@ -159,6 +159,8 @@ def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | No
 
 
 def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) -> Model:
+    """One model, its mean fitted together with its polynomials: of changes that take each other back, the plain mean is the
+    line through the first and the last value, whatever lies between."""
     from scipy.optimize import minimize
     from scipy.signal import lfilter
 
@@ -166,26 +168,33 @@ def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) ->
     w = y
     for step in [m] * seasonal + [1] * d:
         w = w[step:] - w[:-step]
-    mean = float(w.mean()) if d + seasonal <= 1 else 0.0
-    centred = w - mean
+    has_mean = d + seasonal <= 1
     n, size = len(w), sum(orders)
-    total = max(float(centred @ centred), 1e-300)
+    unit = max(float(((w - w.mean()) ** 2).sum() if has_mean else w @ w), 1e-300)
     if n < size + 4 + (orders[2] or orders[3]) * m:
-        return Model(np.ones(1), np.ones(1), mean, differences, float("inf"), orders)
+        return Model(np.ones(1), np.ones(1), 0.0, differences, float("inf"), orders)
+    both = np.stack([w, np.ones(n)])
+
+    def errors_of(ar: np.ndarray, ma: np.ndarray) -> tuple[np.ndarray, float]:
+        """Errors one step ahead, and the mean with the least squares of them: they are linear in it."""
+        if not has_mean:
+            return np.asarray(lfilter(ar, ma, w)), 0.0
+        errors, ones = lfilter(ar, ma, both, axis=1)
+        mean = float(errors @ ones) / max(float(ones @ ones), 1e-300)
+        return errors - mean * ones, mean
 
     def loss(u: np.ndarray) -> float:
-        ar, ma = _polynomials(u, orders, m)
-        errors = lfilter(ar, ma, centred)
-        value = float(errors @ errors) / total
+        errors, _ = errors_of(*_polynomials(u, orders, m))
+        value = float(errors @ errors) / unit
         return float(np.log(value)) if np.isfinite(value) and value > 0 else 1e6
 
     u = np.full(size, 0.1)
     if size:
         u = np.asarray(minimize(loss, u, method="L-BFGS-B", bounds=[(-4, 4)] * size, options={"maxiter": 20}).x)
     ar, ma = _polynomials(u, orders, m)
-    p = size + 1 + int(d + seasonal <= 1)
-    criterion = n * (loss(u) + np.log(total / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
-    return Model(ar, ma, mean, differences, float(criterion), orders)
+    p = size + 1 + int(has_mean)
+    criterion = n * (loss(u) + np.log(unit / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
+    return Model(ar, ma, errors_of(ar, ma)[1], differences, float(criterion), orders)
 
 
 def _polynomials(u: np.ndarray, orders: Orders, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from assay.testing.context import ToyContext
 from search_spaces.forecasting._maps import probe
 from search_spaces.forecasting._pace import Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
-from search_spaces.forecasting.arima import _differences, _has_unit_root
+from search_spaces.forecasting.arima import _differences, _fitted, _has_unit_root
 from search_spaces.forecasting.ces import CESConfig, best, run
 
 
@@ -85,3 +85,11 @@ def test_complex_smoothing_goes_on_with_a_trend_and_a_season() -> None:
     assert np.abs(ahead - y[92:]).mean() < 1.0  # the last season again is off by 2.5, a flat line by more
     short = best(y[:8], 4, CESConfig(season="full"), rng)
     assert [f.form for f in short] == ["none"]  # nothing can be told of seasons yet
+
+
+def test_the_drift_of_a_noisy_line_is_found_better_than_by_its_ends() -> None:
+    rng = np.random.default_rng(4)
+    series = [0.5 * np.arange(40) + 2 * rng.normal(size=40) for _ in range(30)]
+    found = [_fitted(y, (0, 1, 0, 0), (1, 0, 1)).mean for y in series]
+    ends = [np.diff(y).mean() for y in series]
+    assert np.std(found) < 0.8 * np.std(ends) and abs(np.mean(found) - 0.5) < 0.02

@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from assay.errors import TimedOut
 from assay.families import TrialContext
 
-MOST = 0.8  # of the time left that the series to come may take
+MOST = 0.4  # of the time there is that all series together may take: other families want to be tried, too
 QUICKER = 3.0  # how much faster the lesser effort is, at least
+ENOUGH = 1.0  # seconds in which a fit of however many series is worth beginning
+
+
+def expected(seconds: float) -> float:
+    """Of a fit that looks at each of its series, where so many seconds would be all the trouble it could take."""
+    return min(seconds, ENOUGH)
 
 
 @dataclass
@@ -19,26 +25,39 @@ class Pace:
     n: int
     ctx: TrialContext
     ended: int = 0
-    level: int = 2
+    used: float = 0.0  # seconds
     seconds: dict[int, float] = field(default_factory=dict)  # of one series, by effort
+    level: int = 2
     began: float = 0.0
+    room: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.room = MOST * self.ctx.seconds_left()
 
     def effort(self) -> int:
-        """2: all of it, 1: a quick search, 0: none, take what an earlier series got."""
+        """2: all of it, 1: a quick search, 0: none, take what an earlier series got.
+
+        Where there is no time for a quick search of every series, as many as there is time for have one, spread evenly.
+        """
         self.began = time.monotonic()
-        left = MOST * self.ctx.seconds_left() / max(1, self.n - self.ended)
-        while self.level > 0 and self.ended and self.expected() > left:
-            self.level -= 1
+        each = (self.room - self.used) / max(1, self.n - self.ended)
+        if not self.ended:
+            self.level = 2
+        elif self._expected(1) > each:
+            self.level = int(self.used * self.n < self.room * self.ended)
+        else:
+            self.level = 2 if self._expected(2) <= each else 1
         return self.level
 
-    def expected(self) -> float:
-        known = self.seconds.get(self.level)
-        return self.seconds.get(self.level + 1, 0.0) / QUICKER if known is None else known
+    def _expected(self, level: int) -> float:
+        known = self.seconds.get(level)
+        return self.seconds.get(level + 1, 0.0) / QUICKER if known is None else known
 
     def done(self) -> None:
         """Raises TimedOut."""
         took = time.monotonic() - self.began
         self.seconds[self.level] = max(0.7 * self.seconds.get(self.level, took), took)
         self.ended += 1
+        self.used += took
         if self.ctx.seconds_left() < 0 and self.ended < self.n:
             raise TimedOut(f"{self.ended} of {self.n} series were fitted in time")

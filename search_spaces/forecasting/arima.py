@@ -11,7 +11,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
 from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
-from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._pace import Pace, expected
 
 LATEST = 600
 LONGEST_SEASON = 60
@@ -64,7 +64,7 @@ class ARIMA:
         return 1
 
     def cost(self, config: ARIMAConfig, shape: Shape) -> Cost:
-        return Cost(0.2 + 1.5e-3 * shape.n_rows, 50_000_000)
+        return Cost(0.2 + expected(1.5e-3 * shape.n_rows), 50_000_000)
 
     def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

@@ -11,7 +11,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
 from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
-from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._pace import Pace, expected
 
 LATEST = 800  # values the parameters are fitted on
 LONGEST_SEASON = 60
@@ -57,7 +57,7 @@ class CES:
         return 1
 
     def cost(self, config: CESConfig, shape: Shape) -> Cost:
-        return Cost(0.02 + 1e-3 * shape.n_rows, 50_000_000)
+        return Cost(0.02 + expected(1e-3 * shape.n_rows), 50_000_000)
 
     def fit(self, config: CESConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

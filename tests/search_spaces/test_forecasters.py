@@ -48,12 +48,33 @@ def test_a_probed_map_forecasts_like_the_filter_and_leaves_what_was_made_up_alon
     np.testing.assert_allclose(whole @ found.matrix + found.bias, forecasts(y, filter_(True, 4), 5), atol=1e-8)
 
 
+class Clock(ToyContext):
+    """Seconds that pass when they are told to."""
+
+    def passes(self, seconds: float, pace: Pace) -> None:
+        self._deadline -= seconds
+        pace.began -= seconds
+
+
 def test_little_time_for_many_series_lowers_the_effort() -> None:
     pace = Pace(100, ToyContext(seconds=30))
     assert pace.effort() == 2
-    pace.began -= 1.0
-    pace.ended, pace.seconds = 1, {2: 1.0}
+    pace.ended, pace.seconds, pace.used = 1, {2: 1.0}, 1.0
     assert pace.effort() == 0
+    pace.ended, pace.seconds[1] = 50, 0.4  # half of the series with a twelfth of the time
+    assert pace.effort() == 1
+
+
+def test_of_too_many_series_every_so_many_is_searched_and_time_is_left_for_others() -> None:
+    clock = Clock(seconds=30.0)
+    pace, efforts = Pace(1000, clock), []
+    for _ in range(1000):
+        efforts.append(pace.effort())
+        clock.passes((0.001, 0.1, 0.3)[efforts[-1]], pace)
+        pace.done()
+    assert 0.4 * 30 * 0.8 < pace.used < 0.4 * 30 * 1.2
+    searched = np.flatnonzero(efforts)
+    assert len(searched) > 60 and np.diff(searched).max() < 30
 
 
 def test_what_may_wander_is_differenced_though_it_is_short_and_noise_is_not() -> None:

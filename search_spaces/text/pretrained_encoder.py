@@ -61,7 +61,7 @@ class PretrainedEncoder:
 
     def cost(self, config: PretrainedEncoderConfig, shape: Shape) -> Cost:
         once = (
-            9e-3 * shape.n_rows * shape.text_length(300)
+            9e-3 * shape.n_rows * shape.text_length(300, 40)
         )  # seconds of the encoder over some 32 tokens a text, on one core
         passes = {"frozen": 0.4, "partial": 2.0 * config.epochs, "full": 3.5 * config.epochs}[config.unfreeze]
         return Cost(0.5 + once * passes, int(8e8 + 4_000 * shape.n_rows))

@@ -39,7 +39,7 @@ class TextTransformer:
 
     def cost(self, config: TextTransformerConfig, shape: Shape) -> Cost:
         work = (
-            32 * shape.text_length(600) * config.layers * (8 * config.d**2 + 64 * config.d)
+            32 * shape.text_length(600, 40) * config.layers * (8 * config.d**2 + 64 * config.d)
         )  # multiplications of a text of some 32 subwords
         steps = shape.n_rows / config.batch_size
         seconds = config.epochs * (

@@ -172,7 +172,7 @@ def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) ->
     n, size = len(w), sum(orders)
     unit = max(float(((w - w.mean()) ** 2).sum() if has_mean else w @ w), 1e-300)
     if n < size + 4 + (orders[2] or orders[3]) * m:
-        return Model(np.ones(1), np.ones(1), 0.0, differences, float("inf"), orders)
+        return Model(np.ones(1), np.ones(1), float(w.mean()) if has_mean else 0.0, differences, float("inf"), orders)
     both = np.stack([w, np.ones(n)])
 
     def errors_of(ar: np.ndarray, ma: np.ndarray) -> tuple[np.ndarray, float]:

@@ -49,7 +49,7 @@ class Theta:
         return 1
 
     def cost(self, config: ThetaConfig, shape: Shape) -> Cost:
-        return Cost(0.05 + 3e-4 * shape.n_rows, 50_000_000)
+        return Cost(0.02 + 2e-5 * shape.n_rows, 50_000_000)
 
     def fit(self, config: ThetaConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

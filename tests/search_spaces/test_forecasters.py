@@ -7,7 +7,7 @@ import pytest
 
 from assay.testing.context import ToyContext
 from search_spaces.forecasting._maps import probe
-from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._pace import MOST, Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
 from search_spaces.forecasting.arima import _differences, _fitted, _has_unit_root
 from search_spaces.forecasting.ces import CESConfig, best, run
@@ -66,13 +66,13 @@ def test_little_time_for_many_series_lowers_the_effort() -> None:
 
 
 def test_of_too_many_series_every_so_many_is_searched_and_time_is_left_for_others() -> None:
-    clock = Clock(seconds=30.0)
+    clock = Clock(seconds=60.0)
     pace, efforts = Pace(1000, clock), []
     for _ in range(1000):
         efforts.append(pace.effort())
         clock.passes((0.001, 0.1, 0.3)[efforts[-1]], pace)
         pace.done()
-    assert 0.4 * 30 * 0.8 < pace.used < 0.4 * 30 * 1.2
+    assert 0.8 * MOST * 60 < pace.used < 1.2 * MOST * 60
     searched = np.flatnonzero(efforts)
     assert len(searched) > 60 and np.diff(searched).max() < 30
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from assay.errors import TimedOut
 from assay.families import TrialContext
 
-MOST = (
-    0.2  # of a fit's time that all series together may take.  What a fit leaves goes to the later ones, so that the six
-)
-# of a trial take some two fifths of the time there is: other families want to be tried, too
+# of a fit's time that all series together may take.  What a fit leaves goes to the later ones, so that the six of a trial
+# take some two fifths of the time there is: other families want to be tried, too
+MOST = 0.2
 QUICKER = 3.0  # how much faster the lesser effort is, at least
 ENOUGH = 1.0  # seconds in which a fit of however many series is worth beginning
 

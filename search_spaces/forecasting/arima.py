@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -81,6 +81,9 @@ class ARIMA:
                 models = _chosen(z, data.season, config, None if is_first else models[0].orders)
             elif is_log and float(y.min()) <= 0:
                 is_log, models = False, _chosen(y, data.season, config, models[0].orders)
+            else:
+                z = np.log(y) if is_log else y
+                models = [_with_own_mean(z, model) for model in models]
             weights = likely([m.criterion for m in models])
 
             def run(x: np.ndarray, kept: list[Model] = models, weights: np.ndarray = weights) -> np.ndarray:
@@ -162,29 +165,17 @@ def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) ->
     """One model, its mean fitted together with its polynomials: of changes that take each other back, the plain mean is the
     line through the first and the last value, whatever lies between."""
     from scipy.optimize import minimize
-    from scipy.signal import lfilter
 
     d, seasonal, m = differences
-    w = y
-    for step in [m] * seasonal + [1] * d:
-        w = w[step:] - w[:-step]
+    w = _differenced(y, differences)
     has_mean = d + seasonal <= 1
     n, size = len(w), sum(orders)
     unit = max(float(((w - w.mean()) ** 2).sum() if has_mean else w @ w), 1e-300)
     if n < size + 4 + (orders[2] or orders[3]) * m:
         return Model(np.ones(1), np.ones(1), float(w.mean()) if has_mean else 0.0, differences, float("inf"), orders)
-    both = np.stack([w, np.ones(n)])
-
-    def errors_of(ar: np.ndarray, ma: np.ndarray) -> tuple[np.ndarray, float]:
-        """Errors one step ahead, and the mean with the least squares of them: they are linear in it."""
-        if not has_mean:
-            return np.asarray(lfilter(ar, ma, w)), 0.0
-        errors, ones = lfilter(ar, ma, both, axis=1)
-        mean = float(errors @ ones) / max(float(ones @ ones), 1e-300)
-        return errors - mean * ones, mean
 
     def loss(u: np.ndarray) -> float:
-        errors, _ = errors_of(*_polynomials(u, orders, m))
+        errors, _ = _errors(w, *_polynomials(u, orders, m), has_mean)
         value = float(errors @ errors) / unit
         return float(np.log(value)) if np.isfinite(value) and value > 0 else 1e6
 
@@ -194,7 +185,32 @@ def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) ->
     ar, ma = _polynomials(u, orders, m)
     p = size + 1 + int(has_mean)
     criterion = n * (loss(u) + np.log(unit / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
-    return Model(ar, ma, errors_of(ar, ma)[1], differences, float(criterion), orders)
+    return Model(ar, ma, _errors(w, ar, ma, has_mean)[1], differences, float(criterion), orders)
+
+
+def _errors(w: np.ndarray, ar: np.ndarray, ma: np.ndarray, has_mean: bool) -> tuple[np.ndarray, float]:
+    """Errors one step ahead, and the mean with the least squares of them: they are linear in it."""
+    from scipy.signal import lfilter
+
+    if not has_mean:
+        return np.asarray(lfilter(ar, ma, w)), 0.0
+    errors, ones = lfilter(ar, ma, np.stack([w, np.ones(len(w))]), axis=1)
+    mean = float(errors @ ones) / max(float(ones @ ones), 1e-300)
+    return errors - mean * ones, mean
+
+
+def _with_own_mean(y: np.ndarray, model: Model) -> Model:
+    """Another series' model with the mean of this one, which has a unit of its own."""
+    d, seasonal, _ = model.differences
+    w = _differenced(y, model.differences)
+    return replace(model, mean=_errors(w, model.ar, model.ma, d + seasonal <= 1)[1] if len(w) else 0.0)
+
+
+def _differenced(y: np.ndarray, differences: tuple[int, int, int]) -> np.ndarray:
+    d, seasonal, m = differences
+    for step in [m] * seasonal + [1] * d:
+        y = y[step:] - y[:-step]
+    return y
 
 
 def _polynomials(u: np.ndarray, orders: Orders, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ from assay.testing.context import ToyContext
 from search_spaces.forecasting._maps import probe
 from search_spaces.forecasting._pace import MOST, Pace
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
-from search_spaces.forecasting.arima import _differences, _fitted, _has_unit_root
+from search_spaces.forecasting.arima import _differences, _fitted, _has_unit_root, _with_own_mean
 from search_spaces.forecasting.ces import CESConfig, best, run
 
 
@@ -114,3 +114,10 @@ def test_the_drift_of_a_noisy_line_is_found_better_than_by_its_ends() -> None:
     found = [_fitted(y, (0, 1, 0, 0), (1, 0, 1)).mean for y in series]
     ends = [np.diff(y).mean() for y in series]
     assert np.std(found) < 0.8 * np.std(ends) and abs(np.mean(found) - 0.5) < 0.02
+
+
+def test_a_model_of_another_series_takes_the_unit_of_the_one_it_is_lent_to() -> None:
+    rng = np.random.default_rng(5)
+    small = 5 + np.cumsum(0.1 + 0.05 * rng.normal(size=60))
+    lent = _with_own_mean(1000 * small, _fitted(small, (1, 0, 0, 0), (1, 0, 1)))
+    assert lent.mean == pytest.approx(100, rel=0.2)

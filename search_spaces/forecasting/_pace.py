@@ -11,7 +11,6 @@ from assay.families import TrialContext
 # of a fit's time that all series together may take.  What a fit leaves goes to the later ones, so that the six of a trial
 # take some two fifths of the time there is: other families want to be tried, too
 MOST = 0.2
-QUICKER = 3.0  # how much faster the lesser effort is, at least
 ENOUGH = 1.0  # seconds in which a fit of however many series is worth beginning
 
 
@@ -43,17 +42,13 @@ class Pace:
         """
         self.began = time.monotonic()
         each = (self.room - self.used) / max(1, self.n - self.ended)
-        if not self.ended:
+        if not self.ended or self.seconds[2] <= each:
             self.level = 2
-        elif self._expected(1) > each:
-            self.level = int(self.used * self.n < self.room * self.ended)
+        elif 1 not in self.seconds or self.seconds[1] <= each:  # how quick a quick search is has to be seen
+            self.level = 1
         else:
-            self.level = 2 if self._expected(2) <= each else 1
+            self.level = int(self.used * self.n < self.room * self.ended)
         return self.level
-
-    def _expected(self, level: int) -> float:
-        known = self.seconds.get(level)
-        return self.seconds.get(level + 1, 0.0) / QUICKER if known is None else known
 
     def done(self) -> None:
         """Raises TimedOut."""

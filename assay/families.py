@@ -106,6 +106,14 @@ class Shape:
     n_features: int  # of the design matrix
     n_classes: int = 0
     side: int = 0  # of the pictures as they are decoded, in pixels; 0 where there are none or it is not known
+    chars: float = 0.0  # of a row's texts on average; 0 where there are none or it is not known
+
+    def text_length(self, most: float = 1024.0, least: float = 0.0) -> float:
+        """Of a row's texts, those of 150 characters being 1, which is also what an unknown length counts as.
+
+        most: characters, of which more are not read.  least: characters that shorter texts cost as much as.
+        """
+        return min(max(self.chars, least), most) / 150.0 if self.chars > 0 else 1.0
 
 
 @dataclass(frozen=True)

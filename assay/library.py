@@ -31,6 +31,7 @@ from assay.spec import (
     picture_side,
     refit_share,
     resolve,
+    text_chars,
     worth_share,
 )
 
@@ -136,6 +137,7 @@ class _Loop:
             "n_folds": len(problem.folds),
             "perfect": METRICS[resolved.metric].perfect,
             "side": picture_side(resolved.options),
+            "chars": text_chars(resolved.options),
             "refit": refit_share(resolved.options),
             "worth": worth_share(resolved.options),
         }

@@ -149,6 +149,11 @@ def picture_side(options: Mapping[str, Any]) -> int:
     return int(options.get("image_size") or options.get("side") or 0)
 
 
+def text_chars(options: Mapping[str, Any]) -> float:
+    """Characters of a row's texts on average, from `Resolved.options`; 0 where there are none or it is not known."""
+    return float(options.get("chars", 0.0))
+
+
 def refit_share(options: Mapping[str, Any]) -> float:
     """Share of a job's time that its task keeps for training on all rows what was chosen, from `Resolved.options`."""
     return float(options.get("refit_share", 0.0))

@@ -21,7 +21,7 @@ from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
 from assay.search.trial import Trial
 from assay.space import Space
-from assay.spec import learnt_rows, picture_side, refit_share, worth_share
+from assay.spec import learnt_rows, picture_side, refit_share, text_chars, worth_share
 
 KEPT = 64  # jobs remembered at once
 workers = table(WorkerRow)
@@ -179,6 +179,7 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
         "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
         "perfect": METRICS[resolved["metric"]].perfect if resolved.get("metric") in METRICS else None,
         "side": picture_side(resolved.get("options", {})),
+        "chars": text_chars(resolved.get("options", {})),
         "refit": refit_share(resolved.get("options", {})),
         "worth": worth_share(resolved.get("options", {})),
     }

@@ -25,7 +25,8 @@ SAMPLE = 20_000  # rows looked at for leaks
 
 @dataclass(frozen=True)
 class ColumnProfile:
-    """One column.  `statistics` holds min, max, mean, std, quantiles and a histogram, or the most frequent values."""
+    """One column.  `statistics` holds min, max, mean, std, quantiles and a histogram, or the most frequent
+    values and the mean number of characters."""
 
     name: str
     type: str
@@ -85,7 +86,9 @@ def _column(table: Table, name: str, whole: bool) -> ColumnProfile:
         shown = [i for i in (order if whole else order[:TOP]) if counts[i] > 0]
         top = [{"value": str(column.levels[i]), "count": int(counts[i])} for i in shown]
         example = top[0]["value"] if top else None
-        return ColumnProfile(name, kind, len(column) - len(used), int((counts > 0).sum()), example, {"top": top})
+        lengths = np.fromiter(map(len, column.levels), np.int64, len(column.levels))
+        told = {"top": top, "characters": float(lengths @ counts / max(1, len(used)))}
+        return ColumnProfile(name, kind, len(column) - len(used), int((counts > 0).sum()), example, told)
     if isinstance(column, Blobs):
         missing = int(column.missing.sum())
         from assay.data.images.sizes import picture_sizes

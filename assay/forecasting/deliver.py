@@ -36,7 +36,8 @@ NEAR = 2.0  # families whose error is at most so much more of the best one's sha
 EVEN = 300  # values of backtests at which the even part is one half: few say little of which family is best
 MIDDLE = 0.5  # of the even part, as the median of families that are good on any series
 POWER = 2  # of the errors that the even part is shared by: half the error has four times the weight
-TRUST = 0.15  # share in the even part of a family that does not say its own; one that is good on any series has 1
+TRUST = 0.15  # share in the even part of a family that does not say its own; the best on any series have 1
+GOOD = 0.5  # trust from which a family counts as good on any series
 FAR = 4.0  # families whose error is at most so much more of the best one's count in the median
 LEAD = 0.1  # by which a searched configuration must beat its family's default where backtests are few
 LEAST_WINDOWS = 4  # of backtests, for a configuration to take the place of the default of a family that is trusted
@@ -101,7 +102,7 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
     scores = np.array([metric.score(actual, Forecast(p)) for p in predictions])
     numbers, names = [s.number for s, _ in found], [s.family for s, _ in found]
     trusts = {n: float(getattr(families().get(n), "trust", TRUST)) for n in names}
-    proven = _proven(names, numbers, actual, predictions, {n for n, t in trusts.items() if t >= 1.0})
+    proven = _proven(names, numbers, actual, predictions, {n for n, t in trusts.items() if t >= GOOD})
     best = champions(names, numbers, scores, LEAD * LEAD_EVEN / (LEAD_EVEN + actual.y.size), proven)
     top = max(float(scores[i]) for i in best.values())
     chosen = sorted({*best.values(), *champions(names, numbers, scores, 0.0, proven).values()})
@@ -114,7 +115,7 @@ def weigh(problem: ForecastProblem, found: Sequence[tuple[Source, np.ndarray]], 
         trust = trusts[name]
         if scores[i] >= top - NEAR * abs(top):
             even[i] = trust * ((abs(top) + 1e-9) / (abs(float(scores[i])) + 1e-9)) ** POWER
-        if trust >= 1.0 and scores[i] >= top - FAR * abs(top):
+        if trust >= GOOD and scores[i] >= top - FAR * abs(top):
             middle.append(i)
     share = EVEN / (EVEN + actual.y.size)
     of_median = MIDDLE * share if len(middle) >= 3 else 0.0

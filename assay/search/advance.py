@@ -166,6 +166,7 @@ def history(snapshot: JobSnapshot) -> History:
         n_folds=int(known.get("n_folds", 1)),
         n_classes=int(known.get("n_classes", 0)),
         side=int(known.get("side", 0)),
+        chars=float(known.get("chars", 0.0)),
         seconds_left=None if np.isinf(left) else left,
         trials_left=None if snapshot.limits.trials is None else snapshot.limits.trials - len(snapshot.trials),
         slots=snapshot.slots,

@@ -27,7 +27,7 @@ def expected_seconds(trials: Sequence[Trial], facts: Facts) -> Callable[[str, Ma
     what there is: how long its trials took, or how slowly others began, says nothing of the next one.  What is kept for all
     trials (`Cost.kept`) is paid once a job, whatever the folds; after a trial that needed it, it is there.
     """
-    shape = Shape(_training_rows(facts), facts.n_features, facts.n_classes, facts.side)
+    shape = Shape(_training_rows(facts), facts.n_features, facts.n_classes, facts.side, facts.chars)
     overhead = OVERHEAD + OVERHEAD_OF_FOLD * facts.n_folds
 
     @cache

@@ -96,6 +96,7 @@ class Facts:
     n_folds: int
     n_classes: int = 0
     side: int = 0  # of pictures as they are decoded, in pixels; 0 where there are none
+    chars: float = 0.0  # of a row's texts on average; 0 where there are none
     seconds_left: float | None = None  # of the search's own budget; None: no time limit
     trials_left: int | None = None
     slots: int = 1  # trials that run side by side

@@ -36,7 +36,7 @@ def resolve(
     texts, reasons = as_texts(single, profile)
     single, said = _with_folds(single, profile.n_rows, families)
     resolved = resolve_table(single, texts, KIND, default_metric, because)
-    resolved = about_texts(resolved, reasons, single, said)
+    resolved = about_texts(resolved, texts, reasons, single, said)
     targets = [
         _target(a, k, resolved.features, f"/task/targets/{i}")
         for i, (a, k) in enumerate(zip(asked, kinds, strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.data.table import ColumnType, Table, Words
 from assay.errors import SpecError
-from assay.spec import ColumnFacts, JobSpec, ProfileFacts, Resolved, column
+from assay.spec import ColumnFacts, JobSpec, ProfileFacts, Resolved, column, text_chars
 
 if TYPE_CHECKING:
     from assay.tasks._problem import Problem
@@ -36,6 +36,7 @@ class Texts:
 
     n_rows: int
     columns: tuple[ColumnFacts, ...]
+    chars: float  # of a row in all columns that are read, on average
 
 
 def as_texts(spec: JobSpec, profile: ProfileFacts) -> tuple[Texts, dict[str, str]]:
@@ -54,8 +55,10 @@ def as_texts(spec: JobSpec, profile: ProfileFacts) -> tuple[Texts, dict[str, str
         chosen = {c.name for c in free if c.type == ColumnType.ID and not isinstance(_example(c), (int, float))}
     why: dict[str, str] = {}
     columns: list[ColumnFacts] = []
+    chars = 0.0
     for c in profile.columns:
         if c.name in chosen:
+            chars += float(getattr(c, "statistics", {}).get("characters", 0.0))
             columns.append(Facts(c.name, ColumnType.TEXT, c.missing, c.distinct))
             continue
         if c.name in names and c.type not in (ColumnType.CONSTANT, ColumnType.ID):
@@ -68,7 +71,7 @@ def as_texts(spec: JobSpec, profile: ProfileFacts) -> tuple[Texts, dict[str, str
             "use task.type 'classification' or 'regression', or set a column's type to text",
             pointer="/task/type",
         )
-    return Texts(profile.n_rows, tuple(columns)), why
+    return Texts(profile.n_rows, tuple(columns), chars), why
 
 
 def _example(facts: ColumnFacts) -> Any:
@@ -91,10 +94,13 @@ def with_folds(spec: JobSpec, n_rows: int) -> tuple[JobSpec, list[str]]:
     return dataclasses.replace(spec, validation=dataclasses.replace(v, folds=folds)), [why]
 
 
-def about_texts(resolved: Resolved, why: dict[str, str], spec: JobSpec, said: Iterable[str] = ()) -> Resolved:
+def about_texts(
+    resolved: Resolved, texts: Texts, why: dict[str, str], spec: JobSpec, said: Iterable[str] = ()
+) -> Resolved:
     """What was decided for texts, in words; families that cannot run here are left out unless they were asked for."""
     from assay.families import discover
 
+    resolved = dataclasses.replace(resolved, options={**resolved.options, "chars": round(texts.chars, 1)})
     left_out = tuple((name, why.get(name, reason)) for name, reason in resolved.left_out)
     because = [*resolved.because, *said, f"read as text: {', '.join(map(repr, resolved.features))}"]
     families = resolved.families
@@ -119,7 +125,8 @@ def _too_dear(name: str, resolved: Resolved, spec: JobSpec) -> str:
     if seconds is None or "encoder" not in getattr(family.recipe(config), "views", ()):
         return ""
     rows = resolved.n_rows * (resolved.folds - 1) // max(1, resolved.folds)
-    takes = family.cost(config, Shape(max(1, rows), len(resolved.features))).seconds * resolved.folds
+    shape = Shape(max(1, rows), len(resolved.features), chars=text_chars(resolved.options))
+    takes = family.cost(config, shape).seconds * resolved.folds
     return f"one trial would take some {takes:.0f} of {seconds:g} s" if takes > DEAR * seconds else ""
 
 

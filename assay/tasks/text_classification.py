@@ -28,7 +28,7 @@ class TextClassification(Classification):
     def resolve(self, spec: JobSpec, profile: ProfileFacts) -> Resolved:
         texts, why = as_texts(spec, profile)
         folded, said = with_folds(spec, profile.n_rows)
-        return about_texts(super().resolve(folded, texts), why, spec, said)
+        return about_texts(super().resolve(folded, texts), texts, why, spec, said)
 
     def prepare(self, table: Table, resolved: Resolved) -> Problem:
         return fronted(super().prepare(table, resolved))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
 from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
-from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._pace import Pace, expected
 
 LATEST = 600
 LONGEST_SEASON = 60
@@ -64,7 +64,7 @@ class ARIMA:
         return 1
 
     def cost(self, config: ARIMAConfig, shape: Shape) -> Cost:
-        return Cost(0.2 + 1.5e-3 * shape.n_rows, 50_000_000)
+        return Cost(0.2 + expected(1.5e-3 * shape.n_rows), 50_000_000)
 
     def fit(self, config: ARIMAConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []
@@ -81,6 +81,9 @@ class ARIMA:
                 models = _chosen(z, data.season, config, None if is_first else models[0].orders)
             elif is_log and float(y.min()) <= 0:
                 is_log, models = False, _chosen(y, data.season, config, models[0].orders)
+            else:
+                z = np.log(y) if is_log else y
+                models = [_with_own_mean(z, model) for model in models]
             weights = likely([m.criterion for m in models])
 
             def run(x: np.ndarray, kept: list[Model] = models, weights: np.ndarray = weights) -> np.ndarray:
@@ -159,33 +162,55 @@ def _chosen(y: np.ndarray, season: int, config: ARIMAConfig, orders: Orders | No
 
 
 def _fitted(y: np.ndarray, orders: Orders, differences: tuple[int, int, int]) -> Model:
+    """One model, its mean fitted together with its polynomials: of changes that take each other back, the plain mean is the
+    line through the first and the last value, whatever lies between."""
     from scipy.optimize import minimize
-    from scipy.signal import lfilter
 
     d, seasonal, m = differences
-    w = y
-    for step in [m] * seasonal + [1] * d:
-        w = w[step:] - w[:-step]
-    mean = float(w.mean()) if d + seasonal <= 1 else 0.0
-    centred = w - mean
+    w = _differenced(y, differences)
+    has_mean = d + seasonal <= 1
     n, size = len(w), sum(orders)
-    total = max(float(centred @ centred), 1e-300)
+    unit = max(float(((w - w.mean()) ** 2).sum() if has_mean else w @ w), 1e-300)
     if n < size + 4 + (orders[2] or orders[3]) * m:
-        return Model(np.ones(1), np.ones(1), mean, differences, float("inf"), orders)
+        return Model(np.ones(1), np.ones(1), float(w.mean()) if has_mean else 0.0, differences, float("inf"), orders)
 
     def loss(u: np.ndarray) -> float:
-        ar, ma = _polynomials(u, orders, m)
-        errors = lfilter(ar, ma, centred)
-        value = float(errors @ errors) / total
+        errors, _ = _errors(w, *_polynomials(u, orders, m), has_mean)
+        value = float(errors @ errors) / unit
         return float(np.log(value)) if np.isfinite(value) and value > 0 else 1e6
 
     u = np.full(size, 0.1)
     if size:
         u = np.asarray(minimize(loss, u, method="L-BFGS-B", bounds=[(-4, 4)] * size, options={"maxiter": 20}).x)
     ar, ma = _polynomials(u, orders, m)
-    p = size + 1 + int(d + seasonal <= 1)
-    criterion = n * (loss(u) + np.log(total / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
-    return Model(ar, ma, mean, differences, float(criterion), orders)
+    p = size + 1 + int(has_mean)
+    criterion = n * (loss(u) + np.log(unit / n)) + 2 * p + 2 * p * (p + 1) / max(1, n - p - 1)
+    return Model(ar, ma, _errors(w, ar, ma, has_mean)[1], differences, float(criterion), orders)
+
+
+def _errors(w: np.ndarray, ar: np.ndarray, ma: np.ndarray, has_mean: bool) -> tuple[np.ndarray, float]:
+    """Errors one step ahead, and the mean with the least squares of them: they are linear in it."""
+    from scipy.signal import lfilter
+
+    if not has_mean:
+        return np.asarray(lfilter(ar, ma, w)), 0.0
+    errors, ones = lfilter(ar, ma, np.stack([w, np.ones(len(w))]), axis=1)
+    mean = float(errors @ ones) / max(float(ones @ ones), 1e-300)
+    return errors - mean * ones, mean
+
+
+def _with_own_mean(y: np.ndarray, model: Model) -> Model:
+    """Another series' model with the mean of this one, which has a unit of its own."""
+    d, seasonal, _ = model.differences
+    w = _differenced(y, model.differences)
+    return replace(model, mean=_errors(w, model.ar, model.ma, d + seasonal <= 1)[1] if len(w) else 0.0)
+
+
+def _differenced(y: np.ndarray, differences: tuple[int, int, int]) -> np.ndarray:
+    d, seasonal, m = differences
+    for step in [m] * seasonal + [1] * d:
+        y = y[step:] - y[:-step]
+    return y
 
 
 def _polynomials(u: np.ndarray, orders: Orders, m: int) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from assay.families import Cost, Predictor, Shape, TrialContext
 from assay.forecasting.problem import Past
 from assay.space import Choice
 from search_spaces.forecasting._maps import Map, Wish, likely, probe, reach, share
-from search_spaces.forecasting._pace import Pace
+from search_spaces.forecasting._pace import Pace, expected
 from search_spaces.forecasting._smoothing import Smoothing, forecasts, squares
 
 LATEST = 800  # values the parameters are fitted on
@@ -56,7 +56,7 @@ class ETS:
         return 1
 
     def cost(self, config: ETSConfig, shape: Shape) -> Cost:
-        return Cost(0.02 + 1e-3 * shape.n_rows, 100_000_000)
+        return Cost(0.02 + expected(1e-3 * shape.n_rows), 100_000_000)
 
     def fit(self, config: ETSConfig, data: Past, ctx: TrialContext) -> Predictor:
         maps: list[Map] = []

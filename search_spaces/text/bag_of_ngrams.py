@@ -47,7 +47,7 @@ class BagOfNgrams:
         return config.epochs
 
     def cost(self, config: BagOfNgramsConfig, shape: Shape) -> Cost:
-        grams = 25.0 * config.words + 120.0 * len(_CHARS[config.chars])  # of a text of some 150 characters
+        grams = 25.0 * config.words * shape.text_length(4096) + 120.0 * len(_CHARS[config.chars]) * shape.text_length()
         features = min(400_000.0, 6.0 * shape.n_rows + 5_000.0)
         steps = shape.n_rows / config.batch_size
         seconds = config.epochs * (steps * (1e-3 + 4e-9 * features * config.d) + shape.n_rows * grams * config.d * 4e-9)

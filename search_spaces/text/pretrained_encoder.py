@@ -60,7 +60,8 @@ class PretrainedEncoder:
         return _head_epochs(config) if config.unfreeze == "frozen" else config.epochs
 
     def cost(self, config: PretrainedEncoderConfig, shape: Shape) -> Cost:
-        once = 9e-3 * shape.n_rows  # seconds of the encoder over some 32 tokens a text, on one core
+        # seconds of the encoder on one core: 9 ms for a text of some 32 tokens
+        once = 9e-3 * shape.n_rows * shape.text_length(300, 40)
         passes = {"frozen": 0.4, "partial": 2.0 * config.epochs, "full": 3.5 * config.epochs}[config.unfreeze]
         return Cost(0.5 + once * passes, int(8e8 + 4_000 * shape.n_rows))
 

@@ -37,7 +37,8 @@ class TextCnn:
 
     def cost(self, config: TextCnnConfig, shape: Shape) -> Cost:
         spans = _SPANS[config.spans]
-        work = 32 * config.d * config.filters * sum(spans)  # multiplications of a text of some 32 subwords
+        # multiplications of a text, of which a usual one has some 32 subwords
+        work = 32 * shape.text_length(600, 40) * config.d * config.filters * sum(spans)
         steps = shape.n_rows / config.batch_size
         seconds = config.epochs * (shape.n_rows * work * 3e-10 + steps * (4e-3 + 4e-5 * config.d))
         rows = config.batch_size * 128 * (config.d + config.filters * len(spans)) * 24

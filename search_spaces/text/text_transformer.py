@@ -38,7 +38,8 @@ class TextTransformer:
         return config.epochs
 
     def cost(self, config: TextTransformerConfig, shape: Shape) -> Cost:
-        work = 32 * config.layers * (8 * config.d**2 + 64 * config.d)  # multiplications of a text of some 32 subwords
+        # multiplications of a text, of which a usual one has some 32 subwords
+        work = 32 * shape.text_length(600, 40) * config.layers * (8 * config.d**2 + 64 * config.d)
         steps = shape.n_rows / config.batch_size
         seconds = config.epochs * (
             shape.n_rows * work * 2.5e-10 + steps * (4e-3 + 4e-5 * config.d + 6e-3 * config.layers)

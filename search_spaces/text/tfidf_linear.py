@@ -54,7 +54,8 @@ class TfidfLinear:
     def cost(self, config: TfidfLinearConfig, shape: Shape) -> Cost:
         # of many classes a part is fitted once more for the link; 47 of TREC took 4.5 times what 6 took
         k = 1.0 if shape.n_classes <= 2 else 1.8 * shape.n_classes**0.75
-        grams = 40.0 * config.words + 110.0 * len(_ORDERS[config.chars]) + 20.0  # of a text of some 150 characters
+        grams = 40.0 * config.words * shape.text_length(4096) + 110.0 * len(_ORDERS[config.chars]) * shape.text_length()
+        grams += 20.0
         return Cost(0.05 + shape.n_rows * grams * (1e-7 + 1.5e-7 * k), int(shape.n_rows * (4_000 + 24 * grams) + 2e7))
 
     def fit(self, config: TfidfLinearConfig, data: Split, ctx: TrialContext) -> Predictor:

@@ -100,7 +100,7 @@ def type_of(family: str) -> type:
 
 def shape_of(facts: Facts) -> Shape:
     rows = facts.n_rows * (facts.n_folds - 1) // facts.n_folds
-    return Shape(rows, facts.n_features, facts.n_classes, facts.side)
+    return Shape(rows, facts.n_features, facts.n_classes, facts.side, facts.chars)
 
 
 def test_a_family_that_keeps_time_is_not_too_dear_because_it_took_all_there_was() -> None:

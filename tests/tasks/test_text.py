@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from assay.data.front_text import TextFront
+from assay.data.profile import profile
 from assay.data.table import ColumnType, Table, Words
 from assay.data.texts import TextColumn
 from assay.errors import FamilyUnavailable, SpecError
-from assay.families import discover
+from assay.families import Shape, discover
 from assay.nn.weights import VARIABLE
-from assay.spec import JobSpec, Resolved, resolve
+from assay.spec import JobSpec, Resolved, resolve, text_chars
 from assay.tasks import discover as tasks
 from assay.testing.context import ToyContext
 from assay.testing.tasks import facts_of
@@ -52,6 +53,22 @@ def test_texts_and_categories_are_read_and_the_rest_is_told() -> None:
 
 def test_words_that_look_like_ids_are_read_when_there_is_nothing_else() -> None:
     assert resolved(table().without(["review", "shop", "price"])).features == ("key",)
+
+
+def test_long_texts_are_expected_to_take_longer() -> None:
+    table = Table(
+        {"review": Words.of(["so long", "longer still"] * 40), "mood": Words.of(["bad", "good"] * 40)},
+        {"review": ColumnType.TEXT, "mood": ColumnType.CATEGORY},
+    )
+    spec = JobSpec.from_json({"task": {"type": "text_classification", "target": "mood"}})
+    assert text_chars(resolve(spec, profile(table)).options) == 9.5
+    for name in ("tfidf_linear", "bag_of_ngrams", "text_cnn", "text_transformer"):
+        family = discover()[name]
+        tweet, usual, review, novel = (
+            family.cost(family.Config(), Shape(1_000, 1, 2, chars=n)).seconds for n in (20, 150, 500, 90_000)
+        )
+        assert tweet < usual < review < novel < 12 * review  # what is too long to be read costs nothing
+        assert usual == family.cost(family.Config(), Shape(1_000, 1, 2)).seconds
 
 
 def test_a_table_of_numbers_is_refused_with_the_way_out() -> None:

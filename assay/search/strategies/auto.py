@@ -1,9 +1,9 @@
 """What users get when they name no strategy: a portfolio in order of merit, then search where it may still pay.
 
 The cheapest family's default comes first, so that a model is there at once.  Then the portfolio in its order, the default
-of every family among it, past whatever would take too much of the time left.  Variants of a family are tried only while its
-best trial is not far behind the best of all: an ensemble gains from different families more than from more of a weak one.
-For the same reason, before variants of what was tried are searched, the cheapest entry of a family that was not tried is, if
+of every family among it, past whatever would take too much of the time left.  Variants of a family, but
+for those among the first entries, are tried only while its best trial is not far behind the best of all: an ensemble gains
+from different families more than from more of a weak one.  For the same reason, before variants of what was tried are searched, the cheapest entry of a family that was not tried is, if
 it ends in time at all; and a family that the portfolio does not know waits, unless it is cheap, until nothing of it is left.
 Every fourth trial, and all after the portfolio, are searched: the family by how close and how cheap it is, the
 configuration by a local move around the family's best (CFO, see `_local`) or, once enough of it was seen, by a Parzen
@@ -26,6 +26,7 @@ from assay.space import Space
 
 UNLISTED = "default of a family beside the portfolio"
 SEARCH_EVERY = 4  # trials, while the portfolio lasts
+HEAD = 3  # entries of the portfolio that are tried however far behind others of their family were
 UNLISTED_AFTER = 8  # entries of the portfolio: where the defaults of families that it does not know come in
 CHEAP = 0.1  # share of the time left that such a default may take there; a dearer one comes after all entries
 LAST = 0.75  # share of the time left that a trial may take at most
@@ -71,10 +72,11 @@ def _untried_start(
     tried = seen.keys(spaces)
     near = closeness(seen)
     dear: Proposal | None = None  # the first one that the portfolio does not know
-    for start in listed:
+    for place, start in enumerate(listed):
         if start.family not in left or (start.family, spaces[start.family].key(start.config)) in tried:
             continue
-        if near.get(start.family, 1.0) < 0.1 or not affordable(seen, start):
+        is_behind = place >= HEAD and near.get(start.family, 1.0) < 0.1
+        if is_behind or not affordable(seen, start):
             continue
         if start.note != UNLISTED or affordable(seen, start, CHEAP):
             return start

@@ -84,3 +84,15 @@ def test_without_a_clock_nothing_is_too_dear() -> None:
     past = History(0, (), Facts("multiclass", 1000, 1, 1, 3))
     found = strategy.propose(past, SPACES, np.random.default_rng(0), 5)
     assert [p.family for p in found] == ["first", "good", "dear", "stranger", "cheap_stranger"]
+
+
+def test_the_head_of_the_portfolio_is_tried_though_its_family_is_far_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [("first", "x"), ("good", "x"), ("good", "y"), ("good", "z")]
+    known = tuple(_portfolio.Entry(f, {"kind": kind}, "a test") for f, kind in entries)
+    monkeypatch.setattr(_portfolio, "table", lambda: known)
+    past = history(50.0, "first", "good")
+    far = replace(past, trials=(past.trials[0], replace(past.trials[1], score=-9.0)))
+    found = next_one(far)
+    assert (found.family, found.config["kind"]) == ("good", "y")
+    third = Trial(2, "good", found.config, TrialStatus.COMPLETED, score=-9.0, seconds=2.0)
+    assert next_one(replace(far, trials=(*far.trials, third))).family not in ("first", "good")

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.generation.parts import pick
+from assay.model.correct import softmax
 from assay.model.graph import Scope
 from assay.model.lightgbm import parse
 from assay.model.trees import Forest, Tree, add_forest
@@ -428,8 +429,7 @@ def _shares(logits: np.ndarray, sharpness: float) -> np.ndarray:
     z = np.asarray(logits, np.float64).reshape(len(logits), -1) * sharpness
     if z.shape[1] == 1:
         z = np.concatenate([np.zeros_like(z), z], 1)
-    z = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(z / z.sum(1, keepdims=True))
+    return softmax(z)
 
 
 def _emit_shares(scope: Scope, logits: str, tell: Tell) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from assay.generation.pixels import Levels
+    from assay.model.graph import Scope
     from search_spaces.generative._image_mixture import MixtureImages
 
 HELD = 256
@@ -82,18 +83,16 @@ class WrittenMixture:
         row = s.add("Div", at, s.const(np.int64(size * channels)))
         column = s.add("Mod", s.add("Div", at, s.const(np.int64(channels))), s.const(np.int64(size)))
         corner = s.add("Concat", row, column, axis=0)
-
-        def window(x: str, rows: int, columns: int, axes: list[int]) -> str:
-            return s.add("Slice", x, corner, s.add("Add", corner, s.const([rows, columns])), s.const(axes))
-
-        codes = s.add("Pad", image, s.const(np.array([0, UP, SIDE, 0, 0, 0, SIDE, 0], np.int64)), s.const(np.int64(-1)))
         table = s.const(np.append(_seen(np.arange(len(self.levels)), len(self.levels)), 0.0).astype(np.float32))
-        written = s.add("Gather", table, window(codes, UP + 1, 2 * SIDE + 1, [1, 2]))
+        written = s.add("Gather", table, self._written(s, image, row, column))
         written = s.add("Reshape", written, s.const([-1, (UP + 1) * (2 * SIDE + 1) * channels]))
         edge = ((0, 0), (AROUND, AROUND), (AROUND, AROUND), (0, 0))
         shown = np.concatenate([self.mixture.directions.T / 127.5, self.mixture.mean[None] / 127.5 - 1.0])
         wide = 2 * AROUND + 1
-        around = window(s.const(np.pad(shown.reshape(-1, *self.shape), edge).astype(np.float32)), wide, wide, [1, 2])
+        around = s.add(
+            "Slice", s.const(np.pad(shown.reshape(-1, *self.shape), edge).astype(np.float32)), corner,
+            s.add("Add", corner, s.const([wide, wide])), s.const([1, 2]),
+        )  # fmt: skip
         around = s.add("Reshape", around, s.const([len(shown), wide * wide * channels]))
         one = s.add("Sub", s.add("Add", cut(s, inner, 0, 1), s.const(np.float32(1))), cut(s, inner, 0, 1))
         shown_here = s.add("MatMul", s.add("Concat", inner, one, axis=1), around)
@@ -101,9 +100,9 @@ class WrittenMixture:
         found = s.add("Reshape", found, s.const([-1, channels, 3 * CURVES if self.curved else len(self.levels)]))
         channel = s.add("Mod", at, s.const(np.int64(channels)))
         here = s.add("Squeeze", s.add("Gather", found, channel, axis=1), s.const([1]))
-        which = s.add("Gather", inputs.u(1, p), at, axis=1)
+        which = inputs.u_at(1, at)
         if self.curved:
-            code = emit_curve(s, here, which, s.add("Gather", inputs.u(1 + p, p), at, axis=1), self.calm)
+            code = emit_curve(s, here, which, inputs.u_at(1 + p, at), self.calm)
         else:
             code = pick_logits(s, here, which)
         flat = s.add("Reshape", image, s.const([-1, p]))
@@ -119,6 +118,25 @@ class WrittenMixture:
             )
         picture = s.add("Gather", s.const(self.fillings.ravel()), index)
         return Raster(after, s.add("Reshape", picture, s.const([-1, *self.shape])))
+
+    def _written(self, s: Scope, image: str, row: str, column: str) -> str:
+        """The codes above and beside a place, -1 beyond the edges, [N, UP + 1, 2 * SIDE + 1, C].  row, column: int64 [1].
+
+        They are cut out first: an edge around whole pictures would copy them at every step."""
+        one, nought = s.const([1]), s.const([0])
+
+        def least_0(x: str) -> str:
+            return s.add("Max", x, nought)
+
+        above, beside = s.const([UP]), s.const([SIDE])
+        end = s.add("Add", s.add("Add", column, beside), one)
+        first = [least_0(s.add("Sub", row, above)), least_0(s.add("Sub", column, beside))]
+        last = [s.add("Add", row, one), s.add("Min", end, s.const([self.shape[1]]))]
+        found = s.add("Slice", image, *(s.add("Concat", *x, axis=0) for x in (first, last)), s.const([1, 2]))
+        top, left = least_0(s.add("Sub", above, row)), least_0(s.add("Sub", beside, column))
+        right = least_0(s.add("Sub", end, s.const([self.shape[1]])))
+        edges = s.add("Concat", nought, top, left, nought, nought, nought, right, nought, axis=0)
+        return s.add("Pad", found, edges, s.const(np.int64(-1)))
 
 
 class MixturePixelCnn:
@@ -255,7 +273,6 @@ def _net(
     from torch import nn
     from torch.nn import functional as F
 
-    from assay.model.graph import Scope
     from search_spaces.generative._causal import causal_mask
 
     w = -(-config.width // channels) * channels

@@ -30,6 +30,8 @@ SHARE = 0.55  # of the time there is, for training; drawing value by value takes
 WORTH = 150  # batches after which samples are better than the mixture's
 CALMEST, CALM_SAMPLES = 0.6, 16
 CALM_SHARE = 0.2  # of the time that must be left to look for the factor
+JUDGED = 0.25  # of the time for fitting: how much there is after it, to draw and judge
+TIMED = 4  # steps of drawing that are timed
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 
@@ -212,23 +214,25 @@ class MixturePixelCnn:
                 np.mean([float(loss_of(held[i : i + 64], held_points[i : i + 64])) for i in range(0, len(held), 64)])
             )
 
-        epochs = config.epochs
+        filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
+        p = data.size**2 * data.channels
+        uniform = 1 + p * (2 if curved or not levels.exact else 1)
+        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
+        epochs, drawing = config.epochs, 0.0
         if ctx.seconds_left() < float("inf"):  # as many as there is time for, so that the schedule comes to its end
             began = time.monotonic()
             for _ in range(2):
                 loss_of(codes[:size], points[:size]).backward()
             took = (time.monotonic() - began) / 2 * per_epoch
-            epochs = int(np.clip(SHARE * ctx.seconds_left() / max(took, 1e-3), 2, config.epochs))
+            drawing = _seconds_of_drawing(found, data)
+            left = ctx.seconds_left()
+            epochs = int(np.clip(min(SHARE * left, (1 + JUDGED) * left - 2 * drawing) / max(took, 1e-3), 2, epochs))
             net.zero_grad()
         rule = Rule(config.optimizer, config.learning_rate, momentum=0.0, weight_decay=config.weight_decay)
         plan = LoopPlan(rule, epochs, config.schedule, patience=max(6, epochs // 3), clip=1.0)
         fit_module(net, batches, lambda module, batch: loss_of(*batch[0]), score, per_epoch, plan, ctx)
         net.to("cpu")
-        filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
-        p = data.size**2 * data.channels
-        uniform = 1 + p * (2 if curved or not levels.exact else 1)
-        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
-        if not curved or ctx.seconds_left() < CALM_SHARE * whole:
+        if not curved or ctx.seconds_left() < max(CALM_SHARE * whole, drawing):
             return found
         return replace(found, calm=_calm(found, data))
 
@@ -238,20 +242,35 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
 
     What is drawn a little too roughly is taken for structure by what is drawn beside it, and grows.
     """
-    from assay.generation.compose import compose_pictures, session
-    from assay.generation.draw import draw
-
-    labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
-    shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
     wanted, rough = roughness(data.x), []
     for factor in (1.0, CALMEST):
-        tried = compose_pictures(replace(found, calm=factor), data.size, data.channels, labels, "label", shares)
-        drawn = draw(session(tried.encoded()), tried.spec, CALM_SAMPLES, 0, {})["image"]
+        drawn = _drawn(replace(found, calm=factor), data, CALM_SAMPLES, found.steps)
         rough.append(roughness(drawn[..., : data.channels]))
     if rough[0] <= rough[1]:
         return 1.0
     share = (rough[0] - wanted) / (rough[0] - rough[1])
     return 1.0 + (CALMEST - 1.0) * float(np.clip(share, 0.0, 1.0))
+
+
+def _seconds_of_drawing(found: WrittenMixture, data: Pictures) -> float:
+    """As many pictures as are written at once, from the first steps."""
+    from assay.generation.draw import LOOPED_AT_ONCE
+
+    began = time.monotonic()
+    _drawn(found, data, LOOPED_AT_ONCE, TIMED)
+    return (time.monotonic() - began) / TIMED * found.steps
+
+
+def _drawn(found: WrittenMixture, data: Pictures, n: int, steps: int) -> np.ndarray:
+    """Pictures of which so many values are written, uint8 (n, S, S, 3)."""
+    from assay.generation.compose import compose_pictures, session
+    from assay.generation.draw import draw
+
+    labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
+    shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
+    whole = compose_pictures(found, data.size, data.channels, labels, "label", shares)
+    spec = {**whole.spec, "loop": {**whole.spec["loop"], "steps": steps}}
+    return draw(session(whole.encoded()), spec, n, 0, {})["image"]
 
 
 def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:

@@ -2,8 +2,7 @@
 
 A trial is refused for copies that cannot be chance, and on a hundred held-out rows a few in a hundred can.  Here more
 samples are looked at, and chance is what the real rows show among themselves, all of them: how many have another one
-nearer than a tenth of the usual distance.  Few rows show that only roughly: what looks like more than a hundredth of copies is
-not given the benefit of the doubt.
+nearer than a tenth of the usual distance.
 """
 
 from __future__ import annotations
@@ -18,16 +17,15 @@ from assay.generation.stage import RowStage, Stage
 from assay.metrics.generation import MOST, NEAR, nearest
 
 SAMPLES = 2000
-LIMIT = 0.005  # share of copies beyond chance that is let through
-MOST_COPIES = 0.01  # the same where it may be chance
+LIMIT = 0.005  # share of copies beyond chance
 SURE = 0.02  # probability of so few pairs of rows from which copies are no chance
 SEED = 20_000_033
 
 
 def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
     """(share of fresh samples that are nearer to a row of the stage than rows are to one another, beyond the share of rows
-    that are; whether there are copies).  Few are none if so few near pairs of rows would be no surprise were rows near to
-    each other as often as samples are (Poisson); nor are there any in pictures, which the judge of their trial has looked at."""
+    that are; whether there are copies).  There are none if so few near pairs of rows would be no surprise were rows near to
+    each other as often as samples are (Poisson); nor in pictures, which the judge of their trial has looked at."""
     if not isinstance(stage, RowStage):
         return 0.0, False
     rows = stage.judge.real.train
@@ -41,4 +39,4 @@ def copied(stage: Stage, composed: Composed) -> tuple[float, bool]:
     expected, pairs = share * len(among) / 2, int((among <= near).sum()) // 2  # near rows come in pairs
     surprise = sum(math.exp(k * math.log(expected) - expected - math.lgamma(k + 1)) for k in range(pairs + 1))
     more = max(0.0, share - chance)
-    return more, more > LIMIT and (surprise < SURE or more > MOST_COPIES)
+    return more, more > LIMIT and surprise < SURE

@@ -106,8 +106,7 @@ def compose_pictures(
         rows = scope.add("Slice", scope.add("Shape", "uniform"), scope.const([0]), scope.const([1]))
         label = scope.add("Expand", scope.const(np.array([0], np.int64)), rows)
     width = 1 + generator.uniform
-    own = scope.add("Slice", "uniform", scope.const([1]), scope.const([width]), scope.const([1])) if width > 1 else ""
-    inside = Inputs(scope, "noise", own, label)
+    inside = Inputs(scope, "noise", "uniform", label, start=1)
     inputs = _inputs(generator.noise, width, conditional)
     loop: dict[str, Any] | None = None
     outputs: dict[str, str] = {}

@@ -61,7 +61,7 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         generator: Any = request.family.fit(config, stage.data, context)  # type: ignore[arg-type]
         fit_seconds = max(fit_seconds, time.monotonic() - began)
         bits = float(generator.bits(stage.data))
-        ways = stage.ways if i == 0 else tuple(found)
+        ways = stage.calms if i == 0 else tuple(found)
         for way in ways:
             began = time.perf_counter()
             whole = stage.compose(generator, way)
@@ -130,7 +130,7 @@ def _judged_best(problem: Problem, found: Mapping[float, Sequence[Drawn]]) -> tu
             for s, d in zip(stages, found[way], strict=True)
         ]
 
-    if len(found) > 1 and METRICS[problem.resolved.metric].name in TAUGHT and all(s.calms for s in stages):
+    if len(found) > 1 and METRICS[problem.resolved.metric].name in TAUGHT:
         way = calmest({way: float(np.mean([d.told for d in each])) for way, each in found.items()}, _wanted(stages))
         return way, values(way)
     each = {way: values(way) for way in found}

@@ -49,16 +49,22 @@ class Pictures:
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """The random inputs of a graph that is being written.  noise: float32 [N, z], standard normal; uniform: float32
-    [N, u] in [0, 1); given: int64 [N], the code of the condition or -1."""
+    [N, u] in [0, 1), of which the first `start` are others'; given: int64 [N], the code of the condition or -1."""
 
     scope: Scope
     noise: str
     uniform: str
     given: str
+    start: int = 0
 
     def u(self, first: int, count: int = 1) -> str:
         """Columns of the uniform numbers, [N, count]."""
-        return cut(self.scope, self.uniform, first, count)
+        return cut(self.scope, self.uniform, self.start + first, count)
+
+    def u_at(self, first: int, at: str) -> str:
+        """Column first + at of the uniform numbers, [N, 1].  at: int64 [1].  A loop copies no other column."""
+        place = self.scope.add("Add", at, self.scope.const(np.array([self.start + first], np.int64)))
+        return self.scope.add("Gather", self.uniform, place, axis=1)
 
     def z(self, first: int, count: int) -> str:
         """Columns of the noise, [N, count]."""

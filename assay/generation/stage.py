@@ -24,11 +24,11 @@ from assay.tasks._problem import Problem
 IMAGES, ROWS = "generated_images", "generated_rows"
 LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
 MANY_SAMPLES = 4500  # up to here rows are drawn several times, so that luck does not settle what they teach
-# errors of a number in those of unseen rows: whoever learns from drawn rows learns through their noise twice
+# errors of a number, and of a class's logits inverted, in those of unseen rows: whoever learns from drawn rows learns through
+# their noise twice
 CALMS = (0.7, 0.5, 0.3)
-SHARPER = 0.9  # the same of a class's logits, inverted
 CALM_OF_MANY = 0.7  # where nothing is tried
-FEW_ROWS = 4000  # up to here ways of telling the target anew are tried
+FEW_ROWS = 4000  # up to here calms are tried
 PEER_ROWS = 1000  # a peer learns from
 PICTURE_SAMPLES = 512
 LOOP_SAMPLES = 256  # of pictures that are drawn value by value
@@ -52,20 +52,10 @@ class RowStage:
         return self.retelling.seconds if self.retelling else 0.0
 
     @property
-    def calms(self) -> bool:
-        """The ways differ in the errors of a number alone."""
-        return self.retelling is not None and self.retelling.code is None
-
-    @property
-    def ways(self) -> tuple[float, ...]:
-        """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen
-        rows, or (0) as it is.  A number is always told anew: that served it with every generator on every table."""
-        n = len(self.data.train)
-        if not self.retelling:
-            return (SHARPER,)
-        if self.calms:
-            return CALMS if n <= FEW_ROWS else (CALM_OF_MANY,)
-        return (SHARPER, 0.0) if n <= FEW_ROWS else (SHARPER,)
+    def calms(self) -> tuple[float, ...]:
+        """How a generator may be composed: with the target told anew, its errors that much smaller than those of unseen rows.
+        A target is always told anew: that served it with every generator on nearly every table."""
+        return CALMS if self.retelling and len(self.data.train) <= FEW_ROWS else (CALM_OF_MANY,)
 
     @cached_property
     def peer(self) -> float:
@@ -87,8 +77,8 @@ class RowStage:
     def names(self) -> list[str]:
         return [c.name for c in self.coder.columns]
 
-    def compose(self, generator: Any, calm: float = SHARPER) -> Composed:
-        return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling and calm else None)
+    def compose(self, generator: Any, calm: float = CALM_OF_MANY) -> Composed:
+        return compose_rows(self.coder, generator, self.retelling.calmed(calm) if self.retelling else None)
 
     def n_samples(self, composed: Composed) -> int:
         n = len(self.data.train)
@@ -106,8 +96,7 @@ class PictureStage:
     labels: tuple[str, ...]
     column: str | None
     own_seconds = 0.0
-    ways: tuple[float, ...] = (0.0,)
-    calms = False
+    calms: tuple[float, ...] = (0.0,)
     peer = 0.0
 
     def compose(self, generator: Any, calm: float = 0.0) -> Composed:

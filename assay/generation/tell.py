@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.generation.parts import pick
+from assay.model.correct import softmax
 from assay.model.graph import Scope
 from assay.model.lightgbm import parse
 from assay.model.trees import Forest, Tree, add_forest
@@ -37,6 +38,7 @@ FAR = 4.0  # deviations up to which a line goes on
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 LINED_ROWS = 4000  # more rows do without a line
 STACK_ROUNDS = 300  # of the search for the weights of what is said
+LEVEL_ROUNDS = 30  # of the search for how frequent codes stay
 SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
 
 
@@ -80,7 +82,8 @@ class Line:
 class Tell:
     """size: codes of the part, 0 for a number.  forests: over the cells; of a code, the folds' logits (1 for two codes); of
     a number, terms of what is said.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over
-    the cells and what was said.  line: one more term.  boosters: behind the forests."""
+    the cells and what was said.  line: one more term.  boosters: behind the forests.  held: the folds' logits of the rows
+    they have not seen, (n, 1 or size).  level: added to logits that were made sharper, (size,)."""
 
     size: int
     forests: tuple[Forest, ...]
@@ -91,13 +94,15 @@ class Tell:
     grown: Any = None
     place: np.ndarray | None = None
     line: Line | None = None
+    held: np.ndarray | None = None
+    level: np.ndarray | None = None
 
     def shares(self, x: np.ndarray) -> np.ndarray:
         """(n, size) of codes."""
         if self.table is not None and self.place is not None:
             return np.asarray(self.table[self.place[self.grown.apply(_known(x))]])
         return np.asarray(
-            np.mean([_shares(b.predict(x, raw_score=True), self.sharpness) for b in self.boosters], axis=0)
+            np.mean([_shares(b.predict(x, raw_score=True), self.sharpness, self.level) for b in self.boosters], axis=0)
         )
 
     def said(self, x: np.ndarray) -> np.ndarray:
@@ -125,9 +130,14 @@ class Tell:
         return np.asarray((1 - FLOOR) * leaf_density(rows, y - said) + FLOOR * broad)
 
     def calmed(self, calm: float) -> Tell:
-        """Errors made smaller, or logits larger, by this factor than those of unseen rows; 1 is not at all."""
+        """Errors made smaller, or logits larger, by this factor than those of unseen rows; 1 is not at all.  Codes stay as
+        frequent as they are."""
         if self.size:
-            return replace(self, sharpness=self.sharpness / calm)
+            sharpness = self.sharpness / calm
+            if self.held is None:
+                return replace(self, sharpness=sharpness)
+            frequent = _shares(self.held, self.sharpness).mean(0)
+            return replace(self, sharpness=sharpness, level=_level(self.held, sharpness, frequent))
         return self if self.table is None else replace(self, table=calm * self.table)
 
     def emit(self, scope: Scope, x: str, u: str) -> str:
@@ -171,7 +181,7 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     held = _held(x, fold, boosters, best, outputs)
     losses = [-np.log(np.maximum(_shares(held, s)[np.arange(len(y)), y], 1e-9)).mean() for s in SHARPNESS]
     sharpness = float(SHARPNESS[int(np.argmin(losses))])
-    return Tell(size, forests, sharpness, boosters=tuple(_Cut(b, best) for b in boosters))
+    return Tell(size, forests, sharpness, boosters=tuple(_Cut(b, best) for b in boosters), held=held)
 
 
 def _number(x: np.ndarray, y: np.ndarray, fold: np.ndarray, growing: Growing, seed: int) -> Tell:
@@ -424,16 +434,25 @@ def _emit_known(scope: Scope, x: str) -> str:
     return scope.add("Where", scope.add("IsNaN", x), scope.const(UNKNOWN), x)
 
 
-def _shares(logits: np.ndarray, sharpness: float) -> np.ndarray:
+def _shares(logits: np.ndarray, sharpness: float, level: np.ndarray | None = None) -> np.ndarray:
     z = np.asarray(logits, np.float64).reshape(len(logits), -1) * sharpness
     if z.shape[1] == 1:
         z = np.concatenate([np.zeros_like(z), z], 1)
-    z = np.exp(z - z.max(1, keepdims=True))
-    return np.asarray(z / z.sum(1, keepdims=True))
+    return softmax(z if level is None else z + level)
+
+
+def _level(logits: np.ndarray, sharpness: float, wanted: np.ndarray) -> np.ndarray:
+    """What has to be added to sharper logits for codes to be as frequent as is wanted, (size,)."""
+    level = np.zeros(len(wanted))
+    for _ in range(LEVEL_ROUNDS):
+        level += np.log(np.maximum(wanted, 1e-9) / np.maximum(_shares(logits, sharpness, level).mean(0), 1e-9))
+    return np.asarray(level - level[0])
 
 
 def _emit_shares(scope: Scope, logits: str, tell: Tell) -> str:
     z = scope.add("Mul", logits, scope.const(np.float32(tell.sharpness)))
     if tell.size == 2:
         z = scope.add("Concat", scope.add("Mul", z, scope.const(np.float32(0))), z, axis=1)
+    if tell.level is not None:
+        z = scope.add("Add", z, scope.const(tell.level[None].astype(np.float32)))
     return scope.add("Softmax", z, axis=1)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.metrics.multitask import skills
+from assay.model.correct import softmax
 from assay.model.graph import Scope
 from assay.multitask.targets import OneTarget, Truth, constant_answer, spans
 from assay.training.losses import Loss, class_loss, target_loss
@@ -60,8 +61,7 @@ class Units:
         for i, (target, span) in enumerate(zip(self.targets, spans(self.targets), strict=True)):
             z = raw[:, span].astype(np.float64)
             if target.classes:
-                e = np.exp(z - z.max(1, keepdims=True))
-                out[:, span] = e / e.sum(1, keepdims=True)
+                out[:, span] = softmax(z)
             else:
                 out[:, span] = np.clip(z * self.deviation[i] + self.mean[i], self.low[i], self.high[i])
         return out

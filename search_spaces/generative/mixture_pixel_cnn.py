@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from assay.generation.pixels import Levels
+    from assay.model.graph import Scope
     from search_spaces.generative._image_mixture import MixtureImages
 
 HELD = 256
@@ -29,6 +30,8 @@ SHARE = 0.55  # of the time there is, for training; drawing value by value takes
 WORTH = 150  # batches after which samples are better than the mixture's
 CALMEST, CALM_SAMPLES = 0.6, 16
 CALM_SHARE = 0.2  # of the time that must be left to look for the factor
+JUDGED = 0.25  # of the time for fitting: how much there is after it, to draw and judge
+TIMED = 4  # steps of drawing that are timed
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
 
 
@@ -82,18 +85,16 @@ class WrittenMixture:
         row = s.add("Div", at, s.const(np.int64(size * channels)))
         column = s.add("Mod", s.add("Div", at, s.const(np.int64(channels))), s.const(np.int64(size)))
         corner = s.add("Concat", row, column, axis=0)
-
-        def window(x: str, rows: int, columns: int, axes: list[int]) -> str:
-            return s.add("Slice", x, corner, s.add("Add", corner, s.const([rows, columns])), s.const(axes))
-
-        codes = s.add("Pad", image, s.const(np.array([0, UP, SIDE, 0, 0, 0, SIDE, 0], np.int64)), s.const(np.int64(-1)))
         table = s.const(np.append(_seen(np.arange(len(self.levels)), len(self.levels)), 0.0).astype(np.float32))
-        written = s.add("Gather", table, window(codes, UP + 1, 2 * SIDE + 1, [1, 2]))
+        written = s.add("Gather", table, self._written(s, image, row, column))
         written = s.add("Reshape", written, s.const([-1, (UP + 1) * (2 * SIDE + 1) * channels]))
         edge = ((0, 0), (AROUND, AROUND), (AROUND, AROUND), (0, 0))
         shown = np.concatenate([self.mixture.directions.T / 127.5, self.mixture.mean[None] / 127.5 - 1.0])
         wide = 2 * AROUND + 1
-        around = window(s.const(np.pad(shown.reshape(-1, *self.shape), edge).astype(np.float32)), wide, wide, [1, 2])
+        around = s.add(
+            "Slice", s.const(np.pad(shown.reshape(-1, *self.shape), edge).astype(np.float32)), corner,
+            s.add("Add", corner, s.const([wide, wide])), s.const([1, 2]),
+        )  # fmt: skip
         around = s.add("Reshape", around, s.const([len(shown), wide * wide * channels]))
         one = s.add("Sub", s.add("Add", cut(s, inner, 0, 1), s.const(np.float32(1))), cut(s, inner, 0, 1))
         shown_here = s.add("MatMul", s.add("Concat", inner, one, axis=1), around)
@@ -101,9 +102,9 @@ class WrittenMixture:
         found = s.add("Reshape", found, s.const([-1, channels, 3 * CURVES if self.curved else len(self.levels)]))
         channel = s.add("Mod", at, s.const(np.int64(channels)))
         here = s.add("Squeeze", s.add("Gather", found, channel, axis=1), s.const([1]))
-        which = s.add("Gather", inputs.u(1, p), at, axis=1)
+        which = inputs.u_at(1, at)
         if self.curved:
-            code = emit_curve(s, here, which, s.add("Gather", inputs.u(1 + p, p), at, axis=1), self.calm)
+            code = emit_curve(s, here, which, inputs.u_at(1 + p, at), self.calm)
         else:
             code = pick_logits(s, here, which)
         flat = s.add("Reshape", image, s.const([-1, p]))
@@ -119,6 +120,25 @@ class WrittenMixture:
             )
         picture = s.add("Gather", s.const(self.fillings.ravel()), index)
         return Raster(after, s.add("Reshape", picture, s.const([-1, *self.shape])))
+
+    def _written(self, s: Scope, image: str, row: str, column: str) -> str:
+        """The codes above and beside a place, -1 beyond the edges, [N, UP + 1, 2 * SIDE + 1, C].  row, column: int64 [1].
+
+        They are cut out first: an edge around whole pictures would copy them at every step."""
+        one, nought = s.const([1]), s.const([0])
+
+        def least_0(x: str) -> str:
+            return s.add("Max", x, nought)
+
+        above, beside = s.const([UP]), s.const([SIDE])
+        end = s.add("Add", s.add("Add", column, beside), one)
+        first = [least_0(s.add("Sub", row, above)), least_0(s.add("Sub", column, beside))]
+        last = [s.add("Add", row, one), s.add("Min", end, s.const([self.shape[1]]))]
+        found = s.add("Slice", image, *(s.add("Concat", *x, axis=0) for x in (first, last)), s.const([1, 2]))
+        top, left = least_0(s.add("Sub", above, row)), least_0(s.add("Sub", beside, column))
+        right = least_0(s.add("Sub", end, s.const([self.shape[1]])))
+        edges = s.add("Concat", nought, top, left, nought, nought, nought, right, nought, axis=0)
+        return s.add("Pad", found, edges, s.const(np.int64(-1)))
 
 
 class MixturePixelCnn:
@@ -194,23 +214,25 @@ class MixturePixelCnn:
                 np.mean([float(loss_of(held[i : i + 64], held_points[i : i + 64])) for i in range(0, len(held), 64)])
             )
 
-        epochs = config.epochs
+        filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
+        p = data.size**2 * data.channels
+        uniform = 1 + p * (2 if curved or not levels.exact else 1)
+        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
+        epochs, drawing = config.epochs, 0.0
         if ctx.seconds_left() < float("inf"):  # as many as there is time for, so that the schedule comes to its end
             began = time.monotonic()
             for _ in range(2):
                 loss_of(codes[:size], points[:size]).backward()
             took = (time.monotonic() - began) / 2 * per_epoch
-            epochs = int(np.clip(SHARE * ctx.seconds_left() / max(took, 1e-3), 2, config.epochs))
+            drawing = _seconds_of_drawing(found, data)
+            left = ctx.seconds_left()
+            epochs = int(np.clip(min(SHARE * left, (1 + JUDGED) * left - 2 * drawing) / max(took, 1e-3), 2, epochs))
             net.zero_grad()
         rule = Rule(config.optimizer, config.learning_rate, momentum=0.0, weight_decay=config.weight_decay)
         plan = LoopPlan(rule, epochs, config.schedule, patience=max(6, epochs // 3), clip=1.0)
         fit_module(net, batches, lambda module, batch: loss_of(*batch[0]), score, per_epoch, plan, ctx)
         net.to("cpu")
-        filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
-        p = data.size**2 * data.channels
-        uniform = 1 + p * (2 if curved or not levels.exact else 1)
-        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
-        if not curved or ctx.seconds_left() < CALM_SHARE * whole:
+        if not curved or ctx.seconds_left() < max(CALM_SHARE * whole, drawing):
             return found
         return replace(found, calm=_calm(found, data))
 
@@ -220,20 +242,35 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
 
     What is drawn a little too roughly is taken for structure by what is drawn beside it, and grows.
     """
-    from assay.generation.compose import compose_pictures, session
-    from assay.generation.draw import draw
-
-    labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
-    shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
     wanted, rough = roughness(data.x), []
     for factor in (1.0, CALMEST):
-        tried = compose_pictures(replace(found, calm=factor), data.size, data.channels, labels, "label", shares)
-        drawn = draw(session(tried.encoded()), tried.spec, CALM_SAMPLES, 0, {})["image"]
+        drawn = _drawn(replace(found, calm=factor), data, CALM_SAMPLES, found.steps)
         rough.append(roughness(drawn[..., : data.channels]))
     if rough[0] <= rough[1]:
         return 1.0
     share = (rough[0] - wanted) / (rough[0] - rough[1])
     return 1.0 + (CALMEST - 1.0) * float(np.clip(share, 0.0, 1.0))
+
+
+def _seconds_of_drawing(found: WrittenMixture, data: Pictures) -> float:
+    """As many pictures as are written at once, from the first steps."""
+    from assay.generation.draw import LOOPED_AT_ONCE
+
+    began = time.monotonic()
+    _drawn(found, data, LOOPED_AT_ONCE, TIMED)
+    return (time.monotonic() - began) / TIMED * found.steps
+
+
+def _drawn(found: WrittenMixture, data: Pictures, n: int, steps: int) -> np.ndarray:
+    """Pictures of which so many values are written, uint8 (n, S, S, 3)."""
+    from assay.generation.compose import compose_pictures, session
+    from assay.generation.draw import draw
+
+    labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
+    shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
+    whole = compose_pictures(found, data.size, data.channels, labels, "label", shares)
+    spec = {**whole.spec, "loop": {**whole.spec["loop"], "steps": steps}}
+    return draw(session(whole.encoded()), spec, n, 0, {})["image"]
 
 
 def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:
@@ -255,7 +292,6 @@ def _net(
     from torch import nn
     from torch.nn import functional as F
 
-    from assay.model.graph import Scope
     from search_spaces.generative._causal import causal_mask
 
     w = -(-config.width // channels) * channels

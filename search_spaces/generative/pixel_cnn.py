@@ -65,7 +65,7 @@ class TrainedPixelCnn:
         logits = s.add("Reshape", logits, s.const([-1, self.channels, n_levels, self.size, self.size]))
         logits = s.add("Reshape", s.add("Transpose", logits, perm=[0, 3, 4, 1, 2]), s.const([-1, p, n_levels]))
         here = s.add("Squeeze", s.add("Gather", logits, at, axis=1), s.const([1]))
-        code = pick_logits(s, here, s.add("Gather", inputs.uniform, at, axis=1))
+        code = pick_logits(s, here, inputs.u_at(0, at))
         flat = s.add("Reshape", image, s.const([-1, p]))
         place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
         flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)

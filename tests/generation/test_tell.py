@@ -116,3 +116,16 @@ def test_calm_makes_errors_smaller_and_shares_sharper() -> None:
     plain = fit_tell(x, y, 2, Growing(), 0)
     calm = plain.calmed(0.5)
     assert calm.shares(x).max(1).mean() > plain.shares(x).max(1).mean() + 0.02
+
+
+@pytest.mark.parametrize("edges", [(1.6,), (-1.7, 1.6)])
+def test_calm_leaves_rare_codes_as_frequent_as_they_are(edges: tuple[float, ...]) -> None:
+    x, new, rare = cells(0), cells(1), len(edges)
+    y = np.digitize(x[:, 0] + np.random.default_rng(0).normal(size=N), edges)
+    plain = fit_tell(x, y, rare + 1, Growing(), 0)
+    calm = plain.calmed(0.4)
+    before, share = plain.shares(new), calm.shares(new)
+    np.testing.assert_allclose(share.mean(0), before.mean(0), atol=0.03)
+    assert share[:, rare].max() > before[:, rare].max() + 0.1
+    made = np.bincount(drawn(calm, new), minlength=rare + 1) / N
+    np.testing.assert_allclose(made, share.mean(0), atol=0.05)

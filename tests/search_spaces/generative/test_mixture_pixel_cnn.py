@@ -11,6 +11,7 @@ import torch
 from assay.generation.parts import Pictures
 from assay.generation.pixels import FILLINGS, fillings, fit_levels
 from assay.testing.context import ToyContext
+from search_spaces.generative import mixture_pixel_cnn
 from search_spaces.generative._curves import CURVES, curve_nats
 from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, _seen, family
 
@@ -91,6 +92,13 @@ def test_training_is_cut_to_the_time_and_comes_to_its_end() -> None:
     ctx = ToyContext(seconds=4.0)
     family.fit(MixturePixelConfig(epochs=100, schedule="cosine"), pictures(1), ctx)
     assert 1 <= len(ctx.reports) <= 100 and ctx.seconds_left() > 0
+
+
+def test_what_drawing_will_take_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mixture_pixel_cnn, "_seconds_of_drawing", lambda found, data: 1e6)
+    ctx = ToyContext(seconds=60.0)
+    found = family.fit(MixturePixelConfig(epochs=100), pictures(1), ctx)
+    assert len(ctx.reports) == 2 and found.calm == 1.0
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,10 +1,11 @@
 """What users get when they name no strategy: a portfolio in order of merit, then search where it may still pay.
 
 The cheapest family's default comes first, so that a model is there at once.  Then the portfolio in its order, the default
-of every family among it, past whatever would take too much of the time left.  Variants of a family, but
-for those among the first entries, are tried only while its best trial is not far behind the best of all: an ensemble gains
-from different families more than from more of a weak one.  For the same reason, before variants of what was tried are searched, the cheapest entry of a family that was not tried is, if
-it ends in time at all; and a family that the portfolio does not know waits, unless it is cheap, until nothing of it is left.
+of every family among it, past whatever would take too much of the time left.  Variants of a family, but for those among the
+first entries, are tried only while its best trial is not far behind the best of all: an ensemble gains from different
+families more than from more of a weak one.  For the same reason, before variants of what was tried are searched, the
+cheapest entry of a family that was not tried is, if it ends in time at all; and a family that the portfolio does not know
+waits, unless it is cheap, until nothing of it is left.
 Every fourth trial, and all after the portfolio, are searched: the family by how close and how cheap it is, the
 configuration by a local move around the family's best (CFO, see `_local`) or, once enough of it was seen, by a Parzen
 estimator (TPE), in turns.

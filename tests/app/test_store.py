@@ -119,7 +119,7 @@ def test_a_snapshot_holds_what_the_job_was_made_with(store: SqlStore) -> None:
     assert (snapshot.status, snapshot.seed, snapshot.lane, snapshot.strategy) == (JobStatus.QUEUED, 41, "gpu", "random")
     assert snapshot.limits == limits and snapshot.spaces == {"x": SPACE} and snapshot.ensemble
     known = {"kind": "binary", "n_rows": 90, "n_features": 2, "n_classes": 2, "n_folds": 3}
-    assert snapshot.facts == known | {"perfect": None, "side": 0, "refit": 0.0, "worth": 0.0}
+    assert snapshot.facts == known | {"perfect": None, "side": 0, "refit": 0.0, "worth": 0.0, "chars": 0.0}
     assert types(store, job) == ["job.created"]
 
 

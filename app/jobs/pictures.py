@@ -9,6 +9,7 @@ from typing import Any
 
 SIZE = (8.0, 4.5)  # inches, at 100 dots each
 DAY = 86_400_000.0  # milliseconds
+MARKERS = {"circle": "o", "diamond": "D", "x": "X", "triangle-up": "^"}
 
 
 def png(figure: Mapping[str, Any]) -> bytes:
@@ -48,7 +49,7 @@ def _scatter(axes: Any, trace: Mapping[str, Any]) -> None:
             trace["x"],
             y,
             yerr=trace["error_y"]["array"],
-            fmt="o",
+            fmt=MARKERS[trace["marker"]["symbol"]],
             ms=4,
             lw=0.7,
             color=trace["marker"]["color"],
@@ -68,7 +69,12 @@ def _bars(axes: Any, trace: Mapping[str, Any]) -> None:
     left = [float(date2num(datetime.fromisoformat(b))) for b in trace["base"]]  # type: ignore[no-untyped-call]
     width = [x / DAY for x in trace["x"]]
     axes.barh(
-        [_plain(y) for y in trace["y"]], width, left=left, color=trace["marker"]["color"], label=_plain(trace["name"])
+        [_plain(y) for y in trace["y"]],
+        width,
+        left=left,
+        color=trace["marker"]["color"],
+        hatch=trace["marker"]["pattern"]["shape"],
+        label=_plain(trace["name"]),
     )
     axes.xaxis_date()
 

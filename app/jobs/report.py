@@ -18,6 +18,7 @@ REPORT_CSP = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 W, H, LEFT, BOTTOM, TOP = 720, 280, 70, 34, 12  # of a chart, in pixels
+GLYPHS = {"circle": "\u25cf", "diamond": "\u25c6", "x": "\u2716", "triangle-up": "\u25b2"}
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ job.name }} - Assay report</title>
 <meta name="viewport" content="width=device-width">
@@ -44,10 +45,11 @@ svg { width: 100%; height: auto } svg text { fill: currentColor; font-size: 11px
 {% for t in chart.y_ticks %}<line x1="{{ chart.left }}" x2="{{ chart.w }}" y1="{{ t.at }}" y2="{{ t.at }}" \
 stroke="currentColor" stroke-opacity=".15"/><text x="{{ chart.left - 6 }}" y="{{ t.at + 4 }}" text-anchor="end">{{ t.label }}</text>{% endfor %}
 {% for t in chart.x_ticks %}<text x="{{ t.at }}" y="{{ chart.h - 14 }}" text-anchor="middle">{{ t.label }}</text>{% endfor %}
-{% for p in chart.points %}<circle cx="{{ p.x }}" cy="{{ p.y }}" r="3" fill="{{ p.colour }}"><title>{{ p.title }}</title></circle>{% endfor %}
+{% for p in chart.points %}<text x="{{ p.x }}" y="{{ p.y }}" text-anchor="middle" dominant-baseline="central" style="fill: {{ p.colour }}">{{ p.glyph }}\
+<title>{{ p.title }}</title></text>{% endfor %}
 {% if chart.line %}<polyline points="{{ chart.line }}" fill="none" stroke="currentColor" stroke-width="1.5"/>{% endif %}
 </svg>
-<p>{% for name, colour in chart.legend %}<span style="color: {{ colour }}">&#9679;</span> {{ name }} &nbsp; {% endfor %}</p>
+<p>{% for name, colour, glyph in chart.legend %}<span style="color: {{ colour }}">{{ glyph }}</span> {{ name }} &nbsp; {% endfor %}</p>
 <h2>Families</h2>
 <div class="wrap"><table><tr><th>family</th><th>completed</th><th>best {{ metric }}</th><th>seconds</th></tr>
 {% for f in families %}<tr><td>{{ f.name }}</td><td>{{ f.n }}</td><td>{{ f.best }}</td><td>{{ f.seconds }}</td></tr>{% endfor %}</table></div>
@@ -150,7 +152,13 @@ def _chart(drawn: Mapping[str, Any]) -> dict[str, Any]:
     to_x = _scale(min(xs), max(xs), LEFT + 10, W - 10)
     to_y = _scale(min(ys), max(ys), H - BOTTOM - 8, TOP)
     points = [
-        {"x": to_x(x), "y": to_y(y), "colour": t["marker"]["color"], "title": f"trial {x}, {t['name']}: {y:.5g}"}
+        {
+            "x": to_x(x),
+            "y": to_y(y),
+            "colour": t["marker"]["color"],
+            "glyph": GLYPHS[t["marker"]["symbol"]],
+            "title": f"trial {x}, {t['name']}: {y:.5g}",
+        }
         for t in dots
         for x, y in zip(t["x"], t["y"], strict=True)
     ]
@@ -165,7 +173,7 @@ def _chart(drawn: Mapping[str, Any]) -> dict[str, Any]:
         "left": LEFT,
         "points": points,
         "line": " ".join(steps),
-        "legend": [(t["name"], t["marker"]["color"]) for t in dots],
+        "legend": [(t["name"], t["marker"]["color"], GLYPHS[t["marker"]["symbol"]]) for t in dots],
         "y_ticks": [{"at": to_y(v), "label": f"{v:.4g}"} for v in _ticks(min(ys), max(ys))],
         "x_ticks": [{"at": to_x(v), "label": f"{v:.0f}"} for v in sorted({min(xs), max(xs)})],
     }

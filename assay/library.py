@@ -28,11 +28,8 @@ from assay.spec import (
     Validation,
     learnt_rows,
     limits_of,
-    picture_side,
-    refit_share,
     resolve,
-    text_chars,
-    worth_share,
+    search_facts,
 )
 
 if TYPE_CHECKING:
@@ -136,10 +133,7 @@ class _Loop:
             "n_classes": problem.target.n_classes,
             "n_folds": len(problem.folds),
             "perfect": METRICS[resolved.metric].perfect,
-            "side": picture_side(resolved.options),
-            "chars": text_chars(resolved.options),
-            "refit": refit_share(resolved.options),
-            "worth": worth_share(resolved.options),
+            **search_facts(resolved.options),
         }
         spaces = spaces_of(resolved.families, resolved.options.get("optimizers"))
         self.store.add(

@@ -159,9 +159,18 @@ def refit_share(options: Mapping[str, Any]) -> float:
     return float(options.get("refit_share", 0.0))
 
 
-def worth_share(options: Mapping[str, Any]) -> float:
-    """Share of the best trial's time with which a task's trial is still worth beginning, from `Resolved.options`."""
-    return float(options.get("worth_share", 0.0))
+def search_facts(options: Mapping[str, Any]) -> dict[str, float]:
+    """What of `Resolved.options` a search has to know of a job, by the names in `JobSnapshot.facts`.
+
+    side: of pictures, in pixels.  chars: of a row's texts.  refit: share of the time kept for training on all rows.  worth:
+    share of the best trial's time with which another trial is still worth beginning.
+    """
+    return {
+        "side": picture_side(options),
+        "chars": text_chars(options),
+        "refit": refit_share(options),
+        "worth": float(options.get("worth_share", 0.0)),
+    }
 
 
 def learnt_rows(n: int, options: Mapping[str, Any]) -> int:

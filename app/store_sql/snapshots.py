@@ -21,7 +21,7 @@ from assay.search.plan import Build, JobSnapshot, Limits
 from assay.search.store import LEASE
 from assay.search.trial import Trial
 from assay.space import Space
-from assay.spec import learnt_rows, picture_side, refit_share, text_chars, worth_share
+from assay.spec import learnt_rows, search_facts
 
 KEPT = 64  # jobs remembered at once
 workers = table(WorkerRow)
@@ -170,20 +170,18 @@ def _frozen(connection: Connection, job: str) -> _Frozen:
     if row is None:  # deleted a moment ago
         raise KeyError(job)
     resolved = row.resolved
+    options = resolved.get("options", {})
     facts = {
         "kind": resolved.get("kind", ""),
-        "n_rows": learnt_rows(resolved.get("n_rows", 0), resolved.get("options", {})),
+        "n_rows": learnt_rows(resolved.get("n_rows", 0), options),
         "n_features": len(resolved.get("features", ())),
         "n_classes": resolved.get("n_classes", 0),
         # of a hold-out, `folds` tells how large the part is that judges: one is trained
         "n_folds": 1 if resolved.get("method") == "holdout" else resolved.get("folds", 1),
         "perfect": METRICS[resolved["metric"]].perfect if resolved.get("metric") in METRICS else None,
-        "side": picture_side(resolved.get("options", {})),
-        "chars": text_chars(resolved.get("options", {})),
-        "refit": refit_share(resolved.get("options", {})),
-        "worth": worth_share(resolved.get("options", {})),
+        **search_facts(options),
     }
-    if starts := resolved.get("options", {}).get("warm_starts"):
+    if starts := options.get("warm_starts"):
         facts["warm_starts"] = starts
     spaces = {name: Space.from_json(space) for name, space in row.spaces.items()}
     return _Frozen(row.seed, resolved.get("strategy", "auto"), bool(resolved.get("ensemble", True)), spaces, facts)

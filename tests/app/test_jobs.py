@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
 from app.deps import Services
+from app.jobs import pictures, plots, report
 from assay.search.lifecycle import JobStatus
 from tests.app import running
 from tests.app.running import TARGET
@@ -107,6 +109,19 @@ def test_every_figure_is_plotly_json_and_a_picture(searched: tuple[TestClient, S
     timeline = api.get(f"/v1/jobs/{job}/plots/timeline").json()["data"]
     assert history[0]["marker"]["color"] == timeline[0]["marker"]["color"]
     assert api.get(f"/v1/jobs/{job}/plots/histroy").json()["detail"].endswith("closest: 'history'")
+
+
+def test_more_families_than_colours_are_told_apart_by_symbols_that_every_drawing_knows() -> None:
+    names = [f"family_{i:02}" for i in range(len(plots.COLOURS) * len(plots.MARKS))]
+    job = SimpleNamespace(resolved={"families": names, "metric": "accuracy"})
+    done = [
+        SimpleNamespace(number=i, family=n, status="completed", score=0.5, score_std=0.1) for i, n in enumerate(names)
+    ]
+    figure = plots.history(job, done)
+    marks = [t["marker"] for t in figure["data"] if t["mode"] == "markers"]
+    assert len({(m["color"], m["symbol"]) for m in marks}) == len(names)
+    assert pictures.png(figure).startswith(b"\x89PNG")
+    assert {m["symbol"] for m in marks} == set(report.GLYPHS)
 
 
 def test_figures_and_report_of_a_job_without_trials_are_empty_not_errors(parts: Parts) -> None:

@@ -135,7 +135,7 @@ def _coco_document(
         if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or "id" not in entry:
             notes.add("bad_annotation", document, "an image without id or file_name")
             continue
-        name = _picture(entry["file_name"], folder, by_base)
+        name = _picture(entry["file_name"], folder, by_base, split)
         if name is None:
             notes.add("missing_image", document, entry["file_name"][:80])
             continue
@@ -197,19 +197,24 @@ def _coco_thing(annotation: Mapping[str, Any], label: str) -> Thing | None:
     return Thing(label, (box[0], box[1], box[2], box[3]), tuple(polygons), flags)
 
 
-def _picture(file_name: str, folder: PurePosixPath, by_base: Mapping[str, list[str]]) -> str | None:
-    """The member that a file name means: below the document's folder, or with the most of its path in common."""
+def _picture(
+    file_name: str, folder: PurePosixPath, by_base: Mapping[str, list[str]], split: str | None = None
+) -> str | None:
+    """The member that a file name means: below the document's folder, or with the most of its path in common.
+
+    split: the part that the document is of; it tells `train2017/1.jpg` from `val2017/1.jpg` where their paths do not.
+    """
     wanted = PurePosixPath(file_name.replace("\\", "/"))
     candidates = by_base.get(wanted.name, [])
     ends = [c for c in candidates if PurePosixPath(c).parts[-len(wanted.parts) :] == wanted.parts] or candidates
     base = folder.parts
 
-    def near(c: str) -> tuple[int, int]:
+    def near(c: str) -> tuple[int, bool, int]:
         parts = PurePosixPath(c).parts
         same = next(
             (i for i, (a, b) in enumerate(zip(parts, base, strict=False)) if a != b), min(len(parts), len(base))
         )
-        return same, -len(parts)
+        return same, split is not None and split_in(parts[:-1]) == split, -len(parts)
 
     return max(ends, key=near, default=None)
 

@@ -276,6 +276,25 @@ def _text(runs: list[int]) -> str:
     return out
 
 
+def test_pictures_of_one_name_belong_to_the_document_of_their_split(tmp_path: Path) -> None:
+    one = {"images": [{"id": 0, "file_name": "1.png"}]}
+    cat, dog = (
+        coco(
+            **one,
+            categories=[{"id": 3, "name": n}],
+            annotations=[{"image_id": 0, "category_id": 3, "bbox": [1, 2, 3, 4]}],
+        )
+        for n in ("cat", "dog")
+    )
+    files = {"train2017/1.png": picture(1), "val2017/1.png": picture(2)}
+    notes = {"annotations/instances_train2017.json": cat, "annotations/instances_val2017.json": dog}
+    loaded = of(tmp_path, files | notes)
+    rows = zip(values(loaded, "path"), values(loaded, "split"), boxes(loaded), strict=True)
+    found = {path: (split, [b["label"] for b in things or []]) for path, split, things in rows}
+    assert found == {"train2017/1.png": ("train", ["cat"]), "val2017/1.png": ("val", ["dog"])}
+    assert "unannotated_image" not in said(loaded)
+
+
 def test_broken_coco_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'a.json' looks like COCO annotations"):
         of(tmp_path, {"1.png": picture(1), "a.json": coco()[:-20]})

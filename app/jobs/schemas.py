@@ -12,6 +12,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from app.schemas import Answer, Body, Column, ErrorShape, Json, Name, Tags, Time
 
@@ -47,12 +48,20 @@ def _named(entry: Any) -> Any:
     return {"name": entry} if isinstance(entry, str) else entry
 
 
+def _one(target: Any) -> Any:
+    if isinstance(target, list):
+        raise PydanticCustomError("one_column", "this is one column; several go in task.targets")
+    return target
+
+
 Target = Annotated[TargetPost, BeforeValidator(_named, json_schema_input_type=Column | TargetPost)]
 
 
 class TaskPost(Body):
     type: Word = Field(description="See `GET /v1/tasks`.", examples=["classification"])
-    target: Column | None = Field(None, description="The column to predict.", examples=["churn"])
+    target: Annotated[Column | None, BeforeValidator(_one)] = Field(
+        None, description="The column to predict.", examples=["churn"]
+    )
     targets: Annotated[list[Target], Field(max_length=1000)] | None = Field(
         None, description="multitask: the columns to predict, by name or with more to say of each.",
         examples=[["topic", {"name": "alike", "kind": "similarity", "columns": ["first", "second"]}]],

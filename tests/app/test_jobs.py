@@ -247,6 +247,14 @@ def test_a_request_that_cannot_be_names_its_field(
     assert api.get("/v1/jobs").json()["data"] == []
 
 
+def test_several_targets_in_the_place_of_one_are_told_where_they_go(parts: Parts) -> None:
+    api, services = parts
+    dataset = running.ready_dataset(api, services)
+    task = {"type": "forecasting", "target": ["churn", "age"]}
+    problem = api.post("/v1/jobs", json={"dataset_id": dataset, "task": task}).json()
+    assert problem["detail"] == "/task/target: this is one column; several go in task.targets"
+
+
 @pytest.mark.parametrize("field", ["dataset_id", "validation_dataset_id", "test_dataset_id"])
 def test_a_dataset_that_is_not_there_is_named_by_its_field(parts: Parts, field: str) -> None:
     api, services = parts

@@ -196,15 +196,19 @@ def _least_seconds(job: JobSnapshot) -> float:
     """With how much time left no trial is begun.
 
     As much as the quickest of several took, or `LEAST` of the limit: one that cannot end is killed with the process that knows
-    the data, just when that is to build the model.  And the share `facts["worth"]` of what the best one took, where a
+    the data, just when that is to build the model.  Where the last ones were all stopped, as much as the middle one took:
+    the quickest was of another kind than what is proposed now.  And the share `facts["worth"]` of what the best one took, where a
     task's trials are nets that take all there is: one trained for a fraction of the best one's time is far behind it.
     """
     limit, done = job.limits.time_seconds, job.completed
     if limit is None or job.counted or not done:
         return 0.0
-    quickest = min(t.seconds or 0.0 for t in done) if len(done) >= LIKELY else 0.0
+    took = sorted(t.seconds or 0.0 for t in done)
+    late = [t.status for t in job.trials if t.ended][-LIKELY:]
+    all_stopped = late == [TrialStatus.STOPPED] * LIKELY
+    enough = took[len(took) // 2 if all_stopped else 0] if len(took) >= LIKELY else 0.0
     worth = float((job.facts or {}).get("worth", 0.0))
-    return max(min(quickest, LEAST * limit), worth * (max(done, key=_score).seconds or 0.0))
+    return max(min(enough, LEAST * limit), worth * (max(done, key=_score).seconds or 0.0))
 
 
 def _wind_down(job: JobSnapshot, building: bool, finish: FinishJob) -> list[Action]:

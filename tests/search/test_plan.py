@@ -383,3 +383,13 @@ def test_no_trial_begins_that_cannot_end() -> None:
     slow = replace(late, elapsed=80.0, trials=tuple(replace(t, seconds=30.0) for t in done))
     assert search_seconds_left(slow) > 12.5
     assert StartTrials(2) in plan(slow)  # nets may be trained for less
+
+
+def test_once_trials_are_stopped_one_after_another_none_begins_with_less_than_the_usual_time() -> None:
+    done = tuple(replace(t, seconds=s) for t, s in zip(trials(*"cCcc"), (0.1, 4.0, 4.0, 5.0), strict=True))
+    stopped = tuple(replace(t, number=4 + t.number, seconds=0.3) for t in trials(*"ssss"))
+    late = replace(BASE, trials=done + stopped, builds=(EARLY,), elapsed=91.5)
+    assert 0.1 < search_seconds_left(late) < 4.0
+    assert plan(late) == [BuildModel(True)]
+    assert StartTrials(2) in plan(replace(late, trials=done + stopped[:3]))
+    assert StartTrials(2) in plan(replace(late, elapsed=80.0))

@@ -20,6 +20,7 @@ from assay.metrics import METRICS, for_kind
 from assay.spec import MIN_ROWS, REFITTED, JobSpec, ProfileFacts, Resolved, pick_families, pick_strategy
 from assay.tasks._available import available
 from assay.tasks._problem import Problem
+from assay.vision.worth import WORTH
 
 if TYPE_CHECKING:
     from assay.model.deliver import Built, Source
@@ -32,7 +33,6 @@ HASTY, HASTY_SIDE = 200.0, 192  # with less than so many seconds, the square has
 PLAIN = 20.0  # pixels of a thing's longer side that are enough to see what it is,
 SMALLER = 0.2  # when all but this share of the things have as many
 REFIT = 0.4  # share of the time in which nets of what was chosen are trained on all pictures, where it is not hasty
-WORTH = 0.25  # share of the best trial's time with which another net is worth beginning
 # learn far less in the same time than the pretrained ones
 SLOW = ("deeplab", "detr", "fcos", "pretrained_detr", "unet")
 PATIENT = 1_800.0  # seconds from which they are searched, too, where pretrained nets are there

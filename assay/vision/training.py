@@ -20,9 +20,9 @@ from assay.errors import Diverged, TrialStopped
 from assay.families import TrialContext
 from assay.model.graph import Graph, Scope
 from assay.nn.conv2d import TORCH, PictureMaps, ScopeMaps
-from assay.tasks._pictures import WORTH
 from assay.training.optim import Rule, torch_optimizer
 from assay.training.schedules import factors
+from assay.vision.worth import WORTH
 
 SHORT = 100.0  # seconds of a fit at least, where there are more, and
 SHARE = 0.4  # of what is left

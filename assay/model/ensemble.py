@@ -7,6 +7,8 @@ single best, ties go to members already used, the best prefix of the path is kep
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -14,6 +16,14 @@ STEPS = 40
 MAX_MEMBERS = 12
 BAGS, BAG_STEPS = 8, 15
 LEAST_WEIGHT = 0.02  # members below it cost more than they bring
+SAMPLES = 24
+LEAST_SHARE = 0.1  # of a member of a few, likewise
+
+
+class Score(Protocol):
+    """Of predictions of some rows, which are told; higher is better."""
+
+    def __call__(self, prediction: np.ndarray, /, rows: np.ndarray) -> float: ...
 
 
 def greedy_weights(
@@ -78,6 +88,29 @@ def bagged_weights(
     weights[keep] = total[keep]
     weights[weights < LEAST_WEIGHT * weights.sum()] = 0.0
     return np.asarray(weights / weights.sum())
+
+
+def resampled_weights(
+    predictions: Sequence[np.ndarray],
+    score: Score,
+    rng: np.random.Generator,
+    *,
+    max_members: int = MAX_MEMBERS,
+) -> np.ndarray:
+    """The mean of greedy weights over samples of the rows, drawn with replacement, so that no few lucky rows decide.
+
+    Breiman: Bagging Predictors. Machine Learning 24, 1996.  For a handful of candidates and some dozens of rows: members
+    that those cannot tell apart share the weight, one that is clearly worse gets none.
+    """
+    m, n = len(predictions), len(predictions[0])
+    total = np.zeros(m)
+    for _ in range(SAMPLES):
+        rows = rng.integers(n, size=n)
+        own = [p[rows] for p in predictions]
+        total += greedy_weights(own, partial(score, rows=rows), steps=BAG_STEPS, max_members=max_members)
+    total[total < LEAST_SHARE * total.sum()] = 0.0
+    total[np.argsort(-total, kind="stable")[max_members:]] = 0.0
+    return np.asarray(total / total.sum())
 
 
 def _finite(value: float) -> float:

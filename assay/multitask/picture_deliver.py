@@ -24,7 +24,7 @@ from assay.model import checkpoint
 from assay.model.bundle import write_bundle
 from assay.model.compose import Delivered, combine, model_bytes
 from assay.model.deliver import Built, Source, field_of
-from assay.model.ensemble import greedy_weights
+from assay.model.ensemble import resampled_weights
 from assay.model.gate import raw_feeds
 from assay.model.graph import Scope, dedupe
 from assay.model.manifest import Manifest, Member
@@ -197,12 +197,13 @@ def _chosen(problem: Problem, trials: Sequence[Trial]) -> Choice:
         segmenter = max(trials, key=lambda t: t.metrics.get(name, float("-inf")))
     truth = labels_of(list(problem.y[problem.folds.pairs[0][1]]), target)
 
-    def score(prediction: np.ndarray) -> float:
-        told = skills(truth, prediction)
+    def score(prediction: np.ndarray, rows: np.ndarray) -> float:
+        told = skills(truth[rows], prediction)
         told = told[~np.isnan(told)]
         return float(told.mean()) if len(told) else 0.0
 
-    weights = greedy_weights([t.opened.array("valid") for t in trials], score, max_members=MEMBERS)
+    rng = np.random.default_rng([problem.resolved.seed, 5])
+    weights = resampled_weights([t.opened.array("valid") for t in trials], score, rng, max_members=MEMBERS)
     tellers = tuple((t, float(w)) for t, w in zip(trials, weights, strict=True) if w > 0)
     return Choice(tellers, segmenter)
 

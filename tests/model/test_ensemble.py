@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from assay.model.ensemble import MAX_MEMBERS, bagged_weights, greedy_weights
+from assay.model.ensemble import MAX_MEMBERS, bagged_weights, greedy_weights, resampled_weights
 
 
 def make(seed: int, m: int = 8, n: int = 400) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -82,3 +82,22 @@ def test_bagging_ends_when_the_time_does() -> None:
         members, lambda p: loss(y, p) if next(calls) < 400 else float("nan"), np.random.default_rng(0)
     )
     assert weights.sum() == pytest.approx(1.0)
+
+
+def test_few_rows_do_not_decide_between_members_that_are_alike() -> None:
+    """Two as good as each other share the weight, whichever is ahead on these rows, and one far behind gets none."""
+    lost_by_one = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        y = rng.normal(size=40)
+        members = [(y + rng.normal(scale=s, size=40))[:, None] for s in (0.5, 0.5, 4.0)]
+        weights = resampled_weights(members, lambda p, rows, y=y: loss(y[rows], p), np.random.default_rng(1))
+        assert weights.sum() == pytest.approx(1.0)
+        assert weights[2] == 0.0
+        assert weights[:2].min() > 0.15
+        alone = resampled_weights(
+            members, lambda p, rows, y=y: loss(y[rows], p), np.random.default_rng(1), max_members=1
+        )
+        assert (alone > 0).sum() == 1
+        lost_by_one += int(loss(y, members[int(alone.argmax())]) < loss(y, members[0] / 2 + members[1] / 2))
+    assert lost_by_one == 8

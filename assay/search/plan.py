@@ -169,8 +169,9 @@ def reserve_seconds(job: JobSnapshot) -> float:
     """Seconds of the limit kept for the final ensemble and its packaging.
 
     Three percent and one to two and a half seconds, and what the final build will take: more than the early ones, which have fewer
-    members, and what composing, replaying and packing the best trials takes by their size.  Never more than a third of
-    the limit, but for the share `facts["refit"]` that a task keeps for training on all rows what was chosen.
+    members, and what composing, replaying and packing the best trials takes by their size.  Without the three percent where
+    trials are nets that take all there is (`facts["worth"]`), whose build takes as many of them as the clock allows.  Never more
+    than a third of the limit, but for the share `facts["refit"]` that a task keeps for training on all rows what was chosen.
     """
     limit = job.limits.time_seconds
     if limit is None:
@@ -181,8 +182,9 @@ def reserve_seconds(job: JobSnapshot) -> float:
     ]
     packed = sum(t.size_bytes or 0 for t in best) / PACKED_BYTES
     last = min(MOST_LAST, 1.2 + 0.02 * limit)
-    again = float((job.facts or {}).get("refit", 0.0)) * limit
-    return min(limit / 3, 0.03 * limit + last + max(1.5 * built, packed)) + again
+    facts = job.facts or {}
+    idle = 0.0 if facts.get("worth") else 0.03 * limit
+    return min(limit / 3, idle + last + max(1.5 * built, packed)) + float(facts.get("refit", 0.0)) * limit
 
 
 def search_seconds_left(job: JobSnapshot) -> float:

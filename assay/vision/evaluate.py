@@ -23,7 +23,7 @@ from assay.vision.decode import Decoder
 
 CHUNK = 16  # pictures answered at once
 MS_OF_ONE = 1000.0
-WRITING = 0.5  # seconds kept for what follows the last answer
+WRITING = 0.5  # seconds kept for what follows the last answer; a training itself keeps what judging takes
 
 
 def evaluate(matrices: Matrices, request: Request) -> Evaluation:
@@ -38,7 +38,7 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         raise TimedOut(f"the pictures were not ready within {request.seconds:.1f} s")
     context = FitContext(
         device=request.device, rng=np.random.default_rng(request.seed), seed=request.seed % (2**31 - 1), max_steps=steps,
-        threads=request.threads, tell=request.tell, deadline=time.monotonic() + 0.97 * left,
+        threads=request.threads, tell=request.tell, deadline=time.monotonic() + max(0.5 * left, left - WRITING),
     )  # fmt: skip
     fitting = time.monotonic()
     predictor = request.family.fit(config, prepared.split, context)

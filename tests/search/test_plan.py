@@ -361,9 +361,14 @@ def test_a_task_may_keep_a_share_of_the_time_for_training_on_all_rows() -> None:
     assert reserve_seconds(kept) == pytest.approx(reserve_seconds(BASE) + 40.0)
 
 
+def test_less_is_kept_where_the_last_build_goes_by_the_clock() -> None:
+    paced = replace(BASE, facts={"worth": 0.25})
+    assert reserve_seconds(paced) == pytest.approx(reserve_seconds(BASE) - 3.0)
+
+
 def test_no_trial_begins_with_a_fraction_of_the_best_one_s_time_where_trials_take_all_there_is() -> None:
     done = (replace(trials("C")[0], seconds=40.0), replace(trials("c")[0], number=1, seconds=4.0))
-    short = replace(BASE, facts={"worth": 0.25}, trials=done, builds=(EARLY,), elapsed=86.0)
+    short = replace(BASE, facts={"worth": 0.25}, trials=done, builds=(EARLY,), elapsed=89.0)
     assert 0.0 < search_seconds_left(short) < 10.0
     assert plan(short) == [BuildModel(True)]
     assert plan(replace(short, facts={})) == plan(replace(short, elapsed=70.0)) == [StartTrials(2)]

@@ -19,7 +19,8 @@ from assay.tasks._problem import Problem
 from assay.training.evaluate import Evaluation, FitContext, Matrices, Request
 
 MS_OF_ONE = 1000.0
-KEPT = 0.95  # of a trial's time for training, which keeps some of it for validations; the rest for tests and the checkpoint
+KEPT = 0.95  # of a trial's time for training, which itself keeps some validations' worth of it for what follows,
+KEPT_OF_MANY, MANY = 0.88, 3.0  # and where so many times the validation pictures are tested on
 
 
 def evaluate(matrices: Matrices, request: Request) -> Evaluation:
@@ -33,13 +34,14 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
     left = started + request.seconds - time.monotonic()
     if left <= 0:
         raise TimedOut(f"the pictures were not ready within {request.seconds:.1f} s")
+    valid, test = problem.folds.pairs[0][1], problem.folds.test
+    share = KEPT if len(test) <= MANY * len(valid) else KEPT_OF_MANY
     context = FitContext(
         device=request.device, rng=np.random.default_rng(request.seed), seed=request.seed % (2**31 - 1), max_steps=steps,
-        threads=request.threads, tell=request.tell, deadline=time.monotonic() + KEPT * left,
+        threads=request.threads, tell=request.tell, deadline=time.monotonic() + share * left,
     )  # fmt: skip
     predictor: Any = request.family.fit(config, prepared.split, context)
     preparation: Any = prepared.preparation
-    valid, test = problem.folds.pairs[0][1], problem.folds.test
     began = time.perf_counter()
     told, masks = answered(predictor.predict, prepared.split.x_valid, target)
     ms_per_row = MS_OF_ONE * (time.perf_counter() - began) / max(1, len(valid))

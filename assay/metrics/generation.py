@@ -157,7 +157,7 @@ def _tstr(real: Real, made: Made, weight: np.ndarray | None) -> float:
 
 
 def fidelity(real: Real, made: Made, weight: np.ndarray | None = None) -> float:
-    """two_sample times the square of tstr, which counts up to 1; two_sample alone where there is no tstr.
+    """two_sample times the fourth power of tstr, which counts up to 1; two_sample alone where there is no tstr.
 
     Each alone is blind: the first hardly sees a loosened tie to one column, the second sees that one alone.
     """

@@ -89,13 +89,13 @@ def _first_step(spec: Mapping[str, Any], size: int) -> dict[str, np.ndarray]:
 
 
 def _pictures(run: Run, spec: Mapping[str, Any], feeds: Mapping[str, np.ndarray]) -> np.ndarray:
-    """uint8 (n, S, S, 3).  A declared loop runs the graph once for every value of a picture."""
+    """uint8 (n, S, S, 3).  A declared loop runs the graph once for every value of a picture; `first` leaves those before it."""
     loop = spec.get("loop")
     if not loop:
         return np.asarray(run([spec["image"]], feeds)[0])
     feeds = dict(feeds)
     feeds |= _first_step(spec, len(feeds[spec["inputs"]["uniform"]["name"]]))
-    for step in range(loop["steps"]):
+    for step in range(loop.get("first", 0), loop["steps"]):
         feeds[loop["at"]] = np.array([step], np.int64)
         wanted = [loop["next"], spec["image"]] if step == loop["steps"] - 1 else [loop["next"]]
         answer = run(wanted, feeds)

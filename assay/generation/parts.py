@@ -83,10 +83,17 @@ class DrawnParts:
 
 @dataclass(frozen=True)
 class Raster:
-    """Values of one step of the declared loop: `next`, the picture with one more value; `picture`, uint8 of it."""
+    """Values of one step of the declared loop: `next`, the picture with one more value; `picture`, uint8 of it, of which
+    only the last step has rows (`at_last`)."""
 
     next: str
     picture: str
+
+
+def at_last(s: Scope, rows: str, at: str, steps: int) -> str:
+    """All rows at the last step of a loop, none before: what follows costs nothing until it is wanted.  at: int64 [1]."""
+    is_last = s.add("Cast", s.add("Equal", at, s.const([steps - 1])), to=7)
+    return s.add("Slice", rows, s.const([0]), s.add("Mul", is_last, s.const([2**31 - 1])), s.const([0]))
 
 
 class Generator(Protocol):

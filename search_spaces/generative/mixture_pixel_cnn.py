@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import numpy as np
 
 from assay.families import Cost, Shape, TrialContext
-from assay.generation.parts import Inputs, Pictures, Raster, cut, pick_logits
+from assay.generation.parts import Inputs, Pictures, Raster, at_last, cut, pick_logits
 from assay.space import Choice, Float, Int
 from search_spaces.generative._curves import CURVES, SAMPLED, curve_nats, emit_curve, straight
 from search_spaces.generative._roughness import roughness
@@ -112,12 +112,11 @@ class WrittenMixture:
         flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
         after = s.add("Reshape", flat, s.const([-1, *self.shape]))
         k = self.fillings.shape[1]
-        index = flat
+        index = at_last(s, flat, at, p)
         if k > 1:
-            which = s.add("Cast", s.add("Mul", inputs.u(1 + p, p), s.const(np.float32(k))), to=7)
-            index = s.add(
-                "Add", s.add("Mul", flat, s.const(np.int64(k))), s.add("Min", which, s.const(np.int64(k - 1)))
-            )
+            which = s.add("Mul", at_last(s, inputs.u(1 + p, p), at, p), s.const(np.float32(k)))
+            which = s.add("Min", s.add("Cast", which, to=7), s.const(np.int64(k - 1)))
+            index = s.add("Add", s.add("Mul", index, s.const(np.int64(k))), which)
         picture = s.add("Gather", s.const(self.fillings.ravel()), index)
         return Raster(after, s.add("Reshape", picture, s.const([-1, *self.shape])))
 
@@ -244,7 +243,7 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
     """
     wanted, rough = roughness(data.x), []
     for factor in (1.0, CALMEST):
-        drawn = _drawn(replace(found, calm=factor), data, CALM_SAMPLES, found.steps)
+        drawn = _drawn(replace(found, calm=factor), data, CALM_SAMPLES)
         rough.append(roughness(drawn[..., : data.channels]))
     if rough[0] <= rough[1]:
         return 1.0
@@ -253,23 +252,23 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
 
 
 def _seconds_of_drawing(found: WrittenMixture, data: Pictures) -> float:
-    """As many pictures as are written at once, from the first steps."""
+    """As many pictures as are written at once, from the last steps."""
     from assay.generation.draw import LOOPED_AT_ONCE
 
     began = time.monotonic()
-    _drawn(found, data, LOOPED_AT_ONCE, TIMED)
+    _drawn(found, data, LOOPED_AT_ONCE, found.steps - TIMED)
     return (time.monotonic() - began) / TIMED * found.steps
 
 
-def _drawn(found: WrittenMixture, data: Pictures, n: int, steps: int) -> np.ndarray:
-    """Pictures of which so many values are written, uint8 (n, S, S, 3)."""
+def _drawn(found: WrittenMixture, data: Pictures, n: int, first: int = 0) -> np.ndarray:
+    """Pictures of which the values from that step on are written, uint8 (n, S, S, 3)."""
     from assay.generation.compose import compose_pictures, session
     from assay.generation.draw import draw
 
     labels = tuple(str(i) for i in range(data.n_labels)) if data.n_labels > 1 else ()
     shares = np.bincount(data.y, minlength=data.n_labels) / len(data.y)
     whole = compose_pictures(found, data.size, data.channels, labels, "label", shares)
-    spec = {**whole.spec, "loop": {**whole.spec["loop"], "steps": steps}}
+    spec = {**whole.spec, "loop": {**whole.spec["loop"], "first": first}}
     return draw(session(whole.encoded()), spec, n, 0, {})["image"]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.errors import FamilyUnavailable
 from assay.families import Cost, Shape, TrialContext
-from assay.generation.parts import Inputs, Pictures, Raster, one_hot, pick_logits
+from assay.generation.parts import Inputs, Pictures, Raster, at_last, one_hot, pick_logits
 from assay.model.graph import Scope
 from assay.space import Choice, Float, Int
 from search_spaces.generative._causal import causal_mask
@@ -70,7 +70,7 @@ class TrainedPixelCnn:
         place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
         flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
         after = s.add("Reshape", flat, s.const([-1, self.size, self.size, self.channels]))
-        return Raster(after, s.add("Gather", s.const(self.levels.values), after))
+        return Raster(after, s.add("Gather", s.const(self.levels.values), at_last(s, after, at, p)))
 
 
 class PixelCnn:

@@ -226,7 +226,7 @@ def _fault(error: Mapping[str, Any]) -> Fault:
     pointer = "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in path)
     if place != "body":
         pointer = {"query": "?", "header": "header:", "path": "path:"}.get(str(place), "") + "/".join(map(str, path))
-    message = str(error["msg"])
+    message = str(error["msg"]).removeprefix("Value error, ")  # how pydantic begins those of validators
     if kind == "missing":
         message = "is needed and missing"
     elif kind == "extra_forbidden":

@@ -12,7 +12,6 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from app.schemas import Answer, Body, Column, ErrorShape, Json, Name, Tags, Time
 
@@ -50,7 +49,7 @@ def _named(entry: Any) -> Any:
 
 def _one(target: Any) -> Any:
     if isinstance(target, list):
-        raise PydanticCustomError("one_column", "this is one column; several go in task.targets")
+        raise ValueError("this is one column; several go in task.targets")
     return target
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.clustering.agreement import agreed
 from assay.clustering.assign import NOISE
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
@@ -27,6 +28,7 @@ from assay.model.session import session_of
 from assay.tasks._problem import Problem
 
 TRIED = 8  # best trials tried before a job is given up
+VOTERS = 60  # best trials that are compared
 ATOL = 1e-3  # of distances, relative to 1 + the distance: precisions of thin clusters magnify float32 rounding
 TIE = 1e-4  # margins below it may be decided either way in float32
 log = logging.getLogger(__name__)
@@ -49,13 +51,16 @@ def deliver(
     folder: Path,
     info: Mapping[str, Any],
     formats: Mapping[str, Mapping[str, Any]],
+    ensemble: bool = False,
 ) -> Built:
-    """Write `model.onnx` and `model.zip`.  Names of clusters differ from trial to trial: the best one is delivered alone.
+    """Write `model.onnx` and `model.zip`.  Names of clusters differ from trial to trial: one is delivered alone, the best or,
+    with `ensemble`, the one that the likely ones agree with.
 
     Raises DataError when there is no readable checkpoint, AssayError when no graph answers like its clustering.
     """
     told = ""
-    for source in sorted(sources, key=lambda s: (-s.score, s.number))[:TRIED]:
+    ranked = sorted(sources, key=lambda s: (-s.score, s.number))
+    for source in (_agreed(problem, ranked) if ensemble else ranked)[:TRIED]:
         try:
             opened = checkpoint.load(source.path)
             graph, names, report = _compose(problem, opened, info)
@@ -69,6 +74,22 @@ def deliver(
     if not told:
         raise DataError("no completed trial has a readable checkpoint")
     raise AssayError(told)
+
+
+def _agreed(problem: Problem, ranked: Sequence[Source]) -> list[Source]:
+    """The trials anew, by what the likely ones expect of each; those that cannot be read last."""
+    codes: dict[int, np.ndarray] = {}
+    for source in ranked[:VOTERS]:
+        try:
+            codes[source.number] = checkpoint.load(source.path).array("codes")
+        except (DataError, KeyError, OSError):
+            log.exception("the checkpoint of trial %d cannot be read", source.number)
+    voters = [s for s in ranked if s.number in codes]
+    if not voters:
+        return list(ranked)
+    merits = agreed([s.score for s in voters], [codes[s.number] for s in voters], problem.resolved.seed)
+    order = np.argsort(-merits, kind="stable")
+    return [voters[i] for i in order] + [s for s in ranked if s.number not in codes]
 
 
 def answer_graph(member: Graph) -> Delivered:

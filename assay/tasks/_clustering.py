@@ -64,7 +64,11 @@ def resolve(spec: JobSpec, profile: ProfileFacts, default_metric: str) -> Resolv
         )
     resamples = min(spec.validation.folds or RESAMPLES, MOST_RESAMPLES)
     because.append(f"all {profile.n_rows} rows are clustered; found again on {resamples} resamples to tell how stable")
-    because.append("one clustering is delivered: clusters of several have no names in common")
+    voted = spec.search.ensemble and metric == "clustering_quality"
+    because.append(
+        "one clustering is delivered, since clusters of several have no names in common: "
+        + ("the one that those of nearly the best estimate agree with" if voted else "the best one")
+    )
     return Resolved(
         task=task.type,
         kind=KIND,
@@ -79,7 +83,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts, default_metric: str) -> Resolv
         seed=spec.validation.seed,
         strategy=pick_strategy(spec),
         families=pick_families(spec, profile.n_rows, len(features)),
-        ensemble=False,
+        ensemble=voted,
         lane="gpu" if spec.device == "gpu" else "cpu",
         n_rows=profile.n_rows,
         because=tuple(because),

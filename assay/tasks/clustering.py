@@ -58,7 +58,7 @@ class Clustering:
     ) -> Built:
         from assay.clustering.deliver import deliver
 
-        return deliver(problem, sources, folder, info, formats)
+        return deliver(problem, sources, folder, info, formats, ensemble)
 
     def answers(self, outputs: Mapping[str, np.ndarray], manifest: Manifest) -> list[dict[str, Any]]:
         pairs = zip(outputs["label"].tolist(), outputs["distance"][:, 0].tolist(), strict=True)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+
+from assay.clustering.agreement import agreed
+
+HALVES = np.repeat([0, 1], 50)
+NEAR = np.r_[1, np.repeat([0, 1], 50)[1:]]  # the same but for one row
+STRIPES = np.tile([0, 1], 50)
+
+
+def test_of_near_equals_the_one_that_others_agree_with() -> None:
+    merits = agreed([0.80, 0.79, 0.79], [STRIPES, HALVES, NEAR], seed=0)
+    assert merits[1:].min() > merits[0] + 0.1
+
+
+def test_what_is_far_behind_has_no_say() -> None:
+    merits = agreed([0.9, 0.3, 0.3], [STRIPES, HALVES, NEAR], seed=0)
+    assert merits.argmax() == 0
+    np.testing.assert_allclose(merits[0], 0.25 * 0.9 + 0.75, atol=1e-4)
+
+
+def test_names_of_clusters_and_many_rows_change_nothing() -> None:
+    few = agreed([0.8, 0.79], [HALVES, NEAR], seed=0)
+    np.testing.assert_allclose(agreed([0.8, 0.79], [1 - HALVES, NEAR - 1], seed=0), few)
+    many = agreed([0.8, 0.79], [np.tile(HALVES, 100), np.tile(HALVES, 100)], seed=0)
+    np.testing.assert_allclose(many, [0.25 * 0.8 + 0.75, 0.25 * 0.79 + 0.75])
+
+
+def test_one_alone_is_kept() -> None:
+    assert agreed([0.4], [HALVES], seed=0).tolist() == [0.25 * 0.4 + 0.75]

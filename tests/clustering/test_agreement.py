@@ -1,8 +1,18 @@
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
+import pytest
+
+from assay.clustering import deliver
 from assay.clustering.agreement import agreed
+from assay.errors import DataError
+
+if TYPE_CHECKING:
+    from assay.tasks._problem import Problem
 
 HALVES = np.repeat([0, 1], 50)
 NEAR = np.r_[1, np.repeat([0, 1], 50)[1:]]  # the same but for one row
@@ -29,3 +39,21 @@ def test_names_of_clusters_and_many_rows_change_nothing() -> None:
 
 def test_one_alone_is_kept() -> None:
     assert agreed([0.4], [HALVES], seed=0).tolist() == [0.25 * 0.4 + 0.75]
+
+
+def test_a_job_delivers_it_and_unreadable_trials_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = {"0": STRIPES, "1": HALVES, "2": NEAR}
+
+    class Stored:
+        def __init__(self, path: Path) -> None:
+            if path.name not in codes:
+                raise DataError("gone")
+            self.codes = codes[path.name]
+
+        def array(self, name: str) -> np.ndarray:
+            return self.codes
+
+    monkeypatch.setattr(deliver.checkpoint, "load", Stored)
+    problem = cast("Problem", SimpleNamespace(resolved=SimpleNamespace(seed=0)))
+    ranked = [deliver.Source(i, "kmeans", s, Path(str(i))) for i, s in ((3, 0.81), (0, 0.8), (1, 0.79), (2, 0.785))]
+    assert [s.number for s in deliver._agreed(problem, ranked)] == [1, 2, 0, 3]

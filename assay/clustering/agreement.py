@@ -30,12 +30,19 @@ def agreed(scores: Sequence[float], partitions: Sequence[np.ndarray], seed: int)
 
 
 def _alike(partitions: Sequence[np.ndarray]) -> np.ndarray:
-    """Adjusted Rand indices of all pairs, float64 (m, m); rows of no cluster count as one."""
-    from assay.clustering.criteria import adjusted_rand
-
-    m = len(partitions)
-    found = np.ones((m, m))
-    for i in range(m):
-        for j in range(i):
-            found[i, j] = found[j, i] = adjusted_rand(partitions[i], partitions[j])
+    """Adjusted Rand indices of all pairs, float64 (m, m), see `criteria.adjusted_rand`; rows of no cluster count as one."""
+    dense = [np.unique(p, return_inverse=True)[1] for p in partitions]
+    inside = [_pairs(np.bincount(d)) for d in dense]
+    every = _pairs(np.array([len(dense[0])]))
+    found = np.ones((len(dense), len(dense)))
+    for i, a in enumerate(dense):
+        for j, b in enumerate(dense[:i]):
+            both = _pairs(np.bincount(a * (b.max() + 1) + b))
+            chance, most = inside[i] * inside[j] / every, (inside[i] + inside[j]) / 2
+            found[i, j] = found[j, i] = (both - chance) / (most - chance) if most != chance else 1.0
     return found
+
+
+def _pairs(counts: np.ndarray) -> float:
+    """How many pairs of rows lie in one cell."""
+    return float((counts * (counts - 1.0)).sum() / 2)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from assay.clustering import deliver
-from assay.clustering.agreement import agreed
+from assay.clustering.agreement import _alike, agreed
+from assay.clustering.criteria import adjusted_rand
 from assay.errors import DataError
 
 if TYPE_CHECKING:
@@ -57,3 +58,10 @@ def test_a_job_delivers_it_and_unreadable_trials_come_last(monkeypatch: pytest.M
     problem = cast("Problem", SimpleNamespace(resolved=SimpleNamespace(seed=0)))
     ranked = [deliver.Source(i, "kmeans", s, Path(str(i))) for i, s in ((3, 0.81), (0, 0.8), (1, 0.79), (2, 0.785))]
     assert [s.number for s in deliver._agreed(problem, ranked)] == [1, 2, 0, 3]
+
+
+def test_pairs_are_compared_by_the_adjusted_rand_index() -> None:
+    rng = np.random.default_rng(0)
+    partitions = [rng.integers(-1, k, 200) for k in (2, 5, 9)] + [HALVES.repeat(2), np.zeros(200, int)]
+    expected = [[adjusted_rand(a, b) for b in partitions] for a in partitions]
+    np.testing.assert_allclose(_alike(partitions), expected, atol=1e-12)

@@ -49,7 +49,7 @@ stroke="currentColor" stroke-opacity=".15"/><text x="{{ chart.left - 6 }}" y="{{
 <title>{{ p.title }}</title></text>{% endfor %}
 {% if chart.line %}<polyline points="{{ chart.line }}" fill="none" stroke="currentColor" stroke-width="1.5"/>{% endif %}
 </svg>
-<p>{% for name, colour, glyph in chart.legend %}<span style="color: {{ colour }}">{{ glyph }}</span> {{ name }} &nbsp; {% endfor %}</p>
+<p>{% for name, colour, glyph in chart.legend %}<span style="white-space: nowrap"><span style="color: {{ colour }}">{{ glyph }}</span> {{ name }}</span> &nbsp; {% endfor %}</p>
 <h2>Families</h2>
 <div class="wrap"><table><tr><th>family</th><th>completed</th><th>best {{ metric }}</th><th>seconds</th></tr>
 {% for f in families %}<tr><td>{{ f.name }}</td><td>{{ f.n }}</td><td>{{ f.best }}</td><td>{{ f.seconds }}</td></tr>{% endfor %}</table></div>

@@ -147,6 +147,11 @@ class RowCoder:
         ]  # fmt: skip
         return np.stack(found, 1).astype(np.float32) if found else np.empty((len(table), 0), np.float32)
 
+    @property
+    def cell_sizes(self) -> tuple[int, ...]:
+        """Codes of each column of `cells`, 0 for numbers."""
+        return tuple(c.n_codes if c.form == "word" else 0 for _, c in self._told_from())
+
     def emit(
         self,
         scope: Scope,

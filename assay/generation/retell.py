@@ -123,7 +123,8 @@ def fit_retelling(coder: RowCoder, table: Table, seed: int = 0) -> Retelling | N
         if known.sum() < LEAST_ROWS:
             return None
         values = parts.scores[known, score_part].astype(np.float64)
-        score = fit_tell(cells[known], values, 0, growing(int(known.sum()), cells.shape[1], 1), seed + 1)
+        plan = growing(int(known.sum()), cells.shape[1], 1)
+        score = fit_tell(cells[known], values, 0, plan, seed + 1, coder.cell_sizes)
     return Retelling(code, score, coder.layout.target is not None, time.monotonic() - began)
 
 
@@ -139,7 +140,7 @@ def _own_unit(coder: RowCoder, table: Table, cells: np.ndarray, seed: int) -> Ow
     if not deviation > 0 or counts.max() >= STATE * len(values):
         return None
     mean = float(values.mean())
-    tell = fit_tell(cells, (values - mean) / deviation, 0, growing(len(cells), cells.shape[1], 1), seed)
+    tell = fit_tell(cells, (values - mean) / deviation, 0, growing(len(cells), cells.shape[1], 1), seed, coder.cell_sizes)
     if not len(c.atoms):
         return OwnUnit(tell, mean, deviation)
     m = min(len(values), MOST_RANKS)

@@ -26,7 +26,7 @@ LEAST_SAMPLES, MOST_SAMPLES = 1000, 10_000  # drawn to judge rows
 MANY_SAMPLES = 4500  # up to here rows are drawn several times, so that luck does not settle what they teach
 # errors of a number, and of a class's logits inverted, in those of unseen rows: whoever learns from drawn rows learns through
 # their noise twice
-CALMS = (0.7, 0.5, 0.3)
+CALMS = (0.7, 0.4, 0.15)
 CALM_OF_MANY = 0.7  # where nothing is tried
 FEW_ROWS = 4000  # up to here calms are tried
 PEER_ROWS = 1000  # a peer learns from

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.generation.parts import pick
+from assay.generation.process import Process, fit_process
 from assay.model.correct import softmax
 from assay.model.graph import Scope
 from assay.model.lightgbm import parse
@@ -37,6 +38,7 @@ UNKNOWN = np.float32(-3e38)  # what the tree of errors sees of a missing cell
 FAR = 4.0  # deviations up to which a line goes on
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 LINED_ROWS = 4000  # more rows do without a line
+SMOOTH_ROWS = 2000  # more rows do without a smooth function
 STACK_ROUNDS = 300  # of the search for the weights of what is said
 LEVEL_ROUNDS = 30  # of the search for how frequent codes stay
 SHARPNESS = np.geomspace(0.4, 1.6, 25)  # factors of the logits that are tried
@@ -82,7 +84,7 @@ class Line:
 class Tell:
     """size: codes of the part, 0 for a number.  forests: over the cells; of a code, the folds' logits (1 for two codes); of
     a number, terms of what is said.  sharpness: factor of the logits.  tree, table: of the errors, (leaves, SHARES), over
-    the cells and what was said.  line: one more term.  boosters: behind the forests.  held: the folds' logits of the rows
+    the cells and what was said.  line, process: two more terms.  boosters: behind the forests.  held: the folds' logits of the rows
     they have not seen, (n, 1 or size).  level: added to logits that were made sharper, (size,)."""
 
     size: int
@@ -94,6 +96,7 @@ class Tell:
     grown: Any = None
     place: np.ndarray | None = None
     line: Line | None = None
+    process: Process | None = None
     held: np.ndarray | None = None
     level: np.ndarray | None = None
 
@@ -107,8 +110,12 @@ class Tell:
 
     def said(self, x: np.ndarray) -> np.ndarray:
         """What a number is on the mean, (n,)."""
-        total = np.sum([b.predict(x) for b in self.boosters], axis=0) if self.boosters else np.zeros(len(x))
-        return np.asarray(total + self.line.at(x) if self.line else total)
+        total = np.zeros(len(x))
+        for booster in self.boosters:
+            total = total + booster.predict(x)
+        for term in (self.line, self.process):
+            total = total + term.at(x) if term else total
+        return total
 
     def numbers(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         """What a number is drawn as for each of the uniform numbers u (m,), (n, m)."""
@@ -150,8 +157,7 @@ class Tell:
             share = each[0] if len(each) == 1 else scope.add("Mean", *each)
             sums = scope.add("CumSum", share, scope.const(np.int64(1)))
             return pick(scope, scope.add("Slice", sums, scope.const([0]), scope.const([-1]), scope.const([1])), u)
-        if self.line:
-            said.append(self.line.emit(scope, x))
+        said += [term.emit(scope, x) for term in (self.line, self.process) if term]
         mean = said[0] if len(said) == 1 else scope.add("Sum", *said)
         assert self.tree is not None and self.table is not None
         beside = scope.add("Concat", _emit_known(scope, x), mean, axis=1)
@@ -159,8 +165,13 @@ class Tell:
         return scope.add("Add", mean, emit_quantile(scope, rows, u))
 
 
-def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: int) -> Tell:
-    """x: float32 (n, d), NaN is missing; y: int64 codes below `size`, or (size 0) float numbers of deviation about 1."""
+def fit_tell(
+    x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: int, sizes: Sequence[int] | None = None
+) -> Tell:
+    """x: float32 (n, d), NaN is missing; y: int64 codes below `size`, or (size 0) float numbers of deviation about 1.
+
+    sizes: how many codes each of the d columns has, 0 for numbers; with it a smooth function is a term of a number, too.
+    """
     rng = np.random.default_rng(seed)
     if not x.shape[1]:
         x = np.zeros((len(x), 1), np.float32)
@@ -174,7 +185,7 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     if size:
         fold = _spread(y, fold, rng, k)
     if not size:
-        return _number(x, y, fold, growing, seed)
+        return _number(x, y, fold, growing, seed, sizes)
     boosters, best, _ = _grow(x, y, size, fold, growing, seed)
     outputs = size if size > 2 else 1
     forests = tuple(parse(b.model_to_string(num_iteration=best), outputs) for b in boosters)
@@ -184,16 +195,25 @@ def fit_tell(x: np.ndarray, y: np.ndarray, size: int, growing: Growing, seed: in
     return Tell(size, forests, sharpness, boosters=tuple(_Cut(b, best) for b in boosters), held=held)
 
 
-def _number(x: np.ndarray, y: np.ndarray, fold: np.ndarray, growing: Growing, seed: int) -> Tell:
+def _number(
+    x: np.ndarray, y: np.ndarray, fold: np.ndarray, growing: Growing, seed: int, sizes: Sequence[int] | None
+) -> Tell:
     """Terms weighed by what they say of unseen rows, and errors around them."""
     boosters, best, _ = _grow(x, y, 0, fold, growing, seed)
     grown, said = [(boosters, best)], [_held(x, fold, boosters, best, 1)[:, 0]]
-    line = None
+    line = process = None
+    bases: list[np.ndarray] = []
     if len(x) <= LINED_ROWS:  # few rows: what is straight need not be learned step by step
         line, straight = _line(x, y, fold)
-        boosters, best, _ = _grow(x, y - straight, 0, fold, growing, seed)
+        bases.append(straight)
+    if sizes is not None and len(x) <= SMOOTH_ROWS:
+        process, smooth = fit_process(x, y, sizes, seed)
+        bases.append(smooth)
+    for base in bases:
+        boosters, best, _ = _grow(x, y - base, 0, fold, growing, seed)
         grown.append((boosters, best))
-        said += [straight + _held(x, fold, boosters, best, 1)[:, 0], straight]
+        said.append(base + _held(x, fold, boosters, best, 1)[:, 0])
+    said += bases
     weights = _weights(np.stack(said, 1), y)
     tree, table, by, place = _errors(x, y, np.stack(said, 1) @ weights, growing, seed)
     forests: list[Forest] = []
@@ -203,9 +223,10 @@ def _number(x: np.ndarray, y: np.ndarray, fold: np.ndarray, growing: Growing, se
         if share > 0:
             forests += [_scaled(parse(b.model_to_string(num_iteration=best), 1), share) for b in boosters]
             kept += [_Cut(b, best, share) for b in boosters]
-    straight_share = float(weights[1:].sum())
-    line = line.times(straight_share) if line is not None and straight_share > 0 else None
-    return Tell(0, tuple(forests), 1.0, tree, table, tuple(kept), by, place, line)
+    shares = [float(weights[1 + i] + weights[1 + len(bases) + i]) for i in range(len(bases))]
+    line = line.times(shares[0]) if line is not None and shares[0] > 0 else None
+    process = process.times(shares[-1]) if process is not None and shares[-1] > 0 else None
+    return Tell(0, tuple(forests), 1.0, tree, table, tuple(kept), by, place, line, process)
 
 
 def _weights(said: np.ndarray, y: np.ndarray) -> np.ndarray:

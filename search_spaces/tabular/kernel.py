@@ -12,6 +12,7 @@ from assay.data.prepare import Recipe
 from assay.errors import Diverged, TrialStopped
 from assay.families import Cost, Predictor, Shape, Split, TrialContext
 from assay.model.graph import Graph, Scope
+from assay.model.similarity import emit_similarity, similarity, squared_gaps
 from assay.space import Choice, Float, Int
 from search_spaces.tabular._answers import Classes, constant_answer, loss
 from search_spaces.tabular._linear import Reach, solve
@@ -77,18 +78,7 @@ class KernelPredictor:
             return scope.const(np.asarray(value, np.float64), np.float64)
 
         rows = scope.add("Cast", self.reach.add(scope, x), to=DOUBLE)
-        own = scope.add("ReduceSum", scope.add("Mul", rows, rows), scope.const([1]), keepdims=1)
-        product = scope.add("MatMul", rows, const(-2.0 * self.landmarks.T))
-        squares = const((self.landmarks**2).sum(axis=1)[None, :])
-        gaps = scope.add("Max", scope.add("Add", scope.add("Add", product, squares), own), const(0.0))
-        gaps = scope.add("Div", gaps, const(self.scale))
-        if self.kernel == "gaussian":
-            similar = scope.add("Exp", scope.add("Neg", gaps))
-        else:
-            far = scope.add("Mul", scope.add("Sqrt", gaps), const(np.sqrt(3.0) if self.kernel == "matern32" else 1.0))
-            similar = scope.add("Exp", scope.add("Neg", far))
-            if self.kernel == "matern32":
-                similar = scope.add("Mul", similar, scope.add("Add", far, const(1.0)))
+        similar = emit_similarity(scope, self.kernel, rows, self.landmarks, self.scale)
         out = scope.add("Add", scope.add("MatMul", similar, const(self.weight)), const(self.bias))
         out = scope.add("Cast", out, to=FLOAT)
         if self.classes is None:
@@ -160,19 +150,6 @@ class Kernel:
         return found
 
 
-def similarity(kernel: str, a: np.ndarray, b: np.ndarray, scale: float) -> np.ndarray:
-    """float64 (len(a), len(b)), 1 for equal rows; distances in units of sqrt(scale).
-
-    gaussian: exp(-d^2).  matern32: (1 + sqrt(3) d) exp(-sqrt(3) d).  exponential: exp(-d).  Rasmussen, Williams: Gaussian
-    Processes for Machine Learning, 2006, section 4.2.
-    """
-    gaps = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2.0 * (a @ b.T), 0.0) / scale
-    if kernel == "gaussian":
-        return np.asarray(np.exp(-gaps))
-    far = np.sqrt(gaps) * (np.sqrt(3.0) if kernel == "matern32" else 1.0)
-    return np.asarray(np.exp(-far) * (1.0 + far) if kernel == "matern32" else np.exp(-far))
-
-
 def _n_landmarks(config: KernelConfig, n_rows: int) -> int:
     return int(max(1, min(config.n_landmarks, n_rows, max(100, MOST_CELLS // max(1, n_rows)))))
 
@@ -180,9 +157,7 @@ def _n_landmarks(config: KernelConfig, n_rows: int) -> int:
 def _typical(x: np.ndarray, rng: np.random.Generator) -> float:
     """The median squared distance of two rows, of those that differ."""
     rows = x[rng.choice(len(x), min(len(x), TYPICAL_ROWS), replace=False)]
-    gaps = ((rows**2).sum(1)[:, None] + (rows**2).sum(1)[None, :] - 2.0 * (rows @ rows.T))[
-        np.triu_indices(len(rows), 1)
-    ]
+    gaps = squared_gaps(rows, rows)[np.triu_indices(len(rows), 1)]
     apart = gaps[gaps > 1e-9]
     return float(np.median(apart)) if len(apart) else 1.0
 

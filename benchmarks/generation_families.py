@@ -30,7 +30,7 @@ from benchmarks.generation import breast_cancer, named
 
 MOST = 6000  # rows of a table that are used
 TOLD = 2000  # rows of each side that are told apart
-FAMILIES = ("sequential_trees", "sequential_boosting", "gaussian_mixture_rows")
+FAMILIES = ("neighbour_rows", "sequential_trees", "sequential_boosting", "gaussian_mixture_rows")
 
 
 def main() -> None:

@@ -32,7 +32,8 @@ from assay.tasks._problem import Problem
 TRIED = 5  # best trials tried before a job is given up
 MEMBERS = 4  # of a blend, at most
 OF_FAMILY = 2  # members of one family, at most: different ones err differently
-BLENDING = 0.2  # share of the seconds left that choosing a blend may take
+LOOKING = 0.3  # share of the seconds that looking for a trial that copies nothing may take
+BLENDING = 0.2  # share that choosing a blend may take
 ATOL = 1e-4  # of numbers drawn again, relative to their size
 log = logging.getLogger(__name__)
 
@@ -69,11 +70,12 @@ def deliver(
 
     Raises DataError when there is no readable checkpoint, AssayError when no graph draws what its trial drew.
     """
-    until = time.monotonic() + seconds
+    began = time.monotonic()
+    until = began + seconds
     ranked = _ranked(sources)
-    first = _first(problem, ranked)
+    first = _first(problem, ranked, began + LOOKING * seconds)
     chosen = Chosen((first,), first.composed, first.opened.info["metrics"], first.source.score)
-    if ensemble and problem.resolved.kind == ROWS:
+    if ensemble and problem.resolved.kind == ROWS and time.monotonic() < began + LOOKING * seconds:
         chosen = _blended(problem, chosen, ranked, time.monotonic() + BLENDING * seconds)
     chosen = _affordable(problem, chosen, until - time.monotonic())
     whole = refit(problem, chosen.fits, chosen.composed, until - time.monotonic())
@@ -101,12 +103,14 @@ def _ranked(sources: Sequence[Source]) -> list[Source]:
     return sorted(sources, key=key)
 
 
-def _first(problem: Problem, ranked: Sequence[Source]) -> Drawing:
-    """The best trial that can be delivered and copies no rows; of those that do the one with the fewest copies.  Raises as
-    `deliver` does."""
+def _first(problem: Problem, ranked: Sequence[Source], until: float) -> Drawing:
+    """The best trial that can be delivered and copies no rows; of those that do, as far as there is time to look, the one
+    with the fewest copies.  Raises as `deliver` does."""
     told = "no completed trial has a readable checkpoint"
     copying: list[tuple[float, int, Drawing]] = []
     for source in ranked[:TRIED]:
+        if copying and time.monotonic() > until:
+            break
         found = _opened(source)
         if isinstance(found, Drawing):
             share, are_copies = copied(stage_of(problem, 0), found.composed)

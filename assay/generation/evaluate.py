@@ -63,6 +63,10 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         bits = float(generator.bits(stage.data))
         ways = stage.calms if i == 0 else tuple(found)
         for way in ways:
+            if time.monotonic() > started + request.seconds:
+                if i or not found:
+                    raise TimedOut(f"fold {i + 1} of {len(problem.folds)} was not judged within {request.seconds:.1f} s")
+                break  # what was composed is enough
             began = time.perf_counter()
             whole = stage.compose(generator, way)
             n = stage.n_samples(whole)

@@ -15,7 +15,7 @@ import pytest
 
 import assay
 from assay.data.table import ColumnType, Table, Words
-from assay.errors import DataError, Memorised, SpecError
+from assay.errors import DataError, Memorised, SpecError, TimedOut
 from assay.families import discover as families
 from assay.generation.compose import Composed
 from assay.generation.evaluate import judged
@@ -220,3 +220,16 @@ def pictures() -> Problem:
 
     found = resolve(JobSpec.from_json({"task": {"type": "generation"}}), profile(picture_table()))
     return discover()["generation"].prepare(picture_table(), found)
+
+
+def test_a_trial_past_its_seconds_is_not_judged_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Composing, drawing and judging take their time, too."""
+    from assay.generation import evaluate as trials
+
+    problem = discover()["generation"].prepare(table(), resolved(task={"target": "spend"}))
+    request = Request(families()["gaussian_copula"], {}, seed=0, path=tmp_path / "t.safetensors", seconds=60.0)
+    discover()["generation"].evaluate(Matrices(problem), request)  # stages are ready
+    clock = iter([0.0, 0.0, 0.0, 0.0, 0.0, *[61.0] * 1000])
+    monkeypatch.setattr(trials.time, "monotonic", lambda: next(clock))
+    with pytest.raises(TimedOut, match=r"within 60\.0 s"):
+        discover()["generation"].evaluate(Matrices(problem), request)

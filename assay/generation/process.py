@@ -50,10 +50,7 @@ class Process:
         blocks: list[str] = []
         if numbers:
             z = scope.add("Gather", x, scope.const(np.array(numbers, np.int64)), axis=1)
-            z = scope.add("Sub", z, scope.const(self.mean[numbers][None].astype(np.float32)))
-            z = scope.add("Div", z, scope.const(self.deviation[numbers][None].astype(np.float32)))
-            z = scope.add("Where", scope.add("IsNaN", z), scope.const(np.float32(0)), z)
-            z = scope.add("Clip", z, scope.const(np.float32(-FAR)), scope.const(np.float32(FAR)))
+            z = emit_standard(scope, z, self.mean[numbers], self.deviation[numbers])
             blocks.append(scope.add("Div", z, scope.const(self.lengths[numbers][None].astype(np.float32))))
         for j, size in enumerate(self.sizes):
             if size:
@@ -91,6 +88,19 @@ def fit_process(x: np.ndarray, y: np.ndarray, sizes: Sequence[int], seed: int) -
     return Process(sizes, mean, deviation, lengths, rows, signal * weight, level), held
 
 
+def standard(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Numbers in deviations from the mean, cut off far from it; missing ones count as the mean."""
+    return np.asarray(np.clip(np.nan_to_num((x - mean) / deviation), -FAR, FAR))
+
+
+def emit_standard(scope: Scope, x: str, mean: np.ndarray, deviation: np.ndarray) -> str:
+    """The same of float32 [N, d]."""
+    z = scope.add("Sub", x, scope.const(mean[None].astype(np.float32)))
+    z = scope.add("Div", z, scope.const(deviation[None].astype(np.float32)))
+    z = scope.add("Where", scope.add("IsNaN", z), scope.const(np.float32(0)), z)
+    return scope.add("Clip", z, scope.const(np.float32(-FAR)), scope.const(np.float32(FAR)))
+
+
 def _points(x: np.ndarray, sizes: Sequence[int], mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """float64 (n, D): numbers standardised, missing ones at 0; codes as corners 1 apart."""
     blocks = []
@@ -98,8 +108,7 @@ def _points(x: np.ndarray, sizes: Sequence[int], mean: np.ndarray, deviation: np
         if size:
             blocks.append((x[:, j : j + 1] == np.arange(size)[None]) * math.sqrt(0.5))
         else:
-            z = np.nan_to_num((x[:, j : j + 1] - mean[j]) / deviation[j])
-            blocks.append(np.clip(z, -FAR, FAR))
+            blocks.append(standard(x[:, j : j + 1], mean[j], deviation[j]))
     return np.concatenate(blocks, 1, dtype=np.float64)
 
 

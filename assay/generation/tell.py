@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from assay.generation.parts import pick
-from assay.generation.process import Process, fit_process
+from assay.generation.process import Process, emit_standard, fit_process, standard
 from assay.model.correct import softmax
 from assay.model.graph import Scope
 from assay.model.lightgbm import parse
@@ -35,7 +35,6 @@ MOST_ROWS = 20_000
 FLOOR = 0.02  # share of a broad density in the likelihood of a number: leaves are bounded
 BROAD = 2.0  # its deviation
 UNKNOWN = np.float32(-3e38)  # what the tree of errors sees of a missing cell
-FAR = 4.0  # deviations up to which a line goes on
 RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
 LINED_ROWS = 4000  # more rows do without a line
 SMOOTH_ROWS = 1000  # more rows do without a smooth function
@@ -68,14 +67,11 @@ class Line:
         return replace(self, slope=self.slope * factor, level=self.level * factor)
 
     def at(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(_standard(x, self.mean, self.deviation) @ self.slope + self.level)
+        return np.asarray(standard(x, self.mean, self.deviation) @ self.slope + self.level)
 
     def emit(self, scope: Scope, x: str) -> str:
         """Float32 [N, 1]."""
-        z = scope.add("Sub", x, scope.const(self.mean[None].astype(np.float32)))
-        z = scope.add("Div", z, scope.const(self.deviation[None].astype(np.float32)))
-        z = scope.add("Where", scope.add("IsNaN", z), scope.const(np.float32(0)), z)
-        z = scope.add("Clip", z, scope.const(np.float32(-FAR)), scope.const(np.float32(FAR)))
+        z = emit_standard(scope, x, self.mean, self.deviation)
         slope = scope.const(self.slope[:, None].astype(np.float32))
         return scope.add("Gemm", z, slope, scope.const(np.array([self.level], np.float32)))
 
@@ -354,7 +350,7 @@ def _line(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> tuple[Line, np.ndar
     there = np.where(np.isnan(x).all(0), 0.0, x).astype(np.float64)
     mean, deviation = np.nanmean(there, axis=0), np.nanstd(there, axis=0)
     deviation = np.where(deviation > 0, deviation, 1.0)
-    z = _standard(x, mean, deviation)
+    z = standard(x, mean, deviation)
     best: tuple[float, Line, np.ndarray] | None = None
     for ridge in RIDGES:
         slopes, levels, held = [], [], np.zeros(len(y))
@@ -371,10 +367,6 @@ def _line(x: np.ndarray, y: np.ndarray, fold: np.ndarray) -> tuple[Line, np.ndar
             best = loss, Line(mean, deviation, np.mean(slopes, axis=0), float(np.mean(levels))), held
     assert best is not None
     return best[1], best[2]
-
-
-def _standard(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(np.nan_to_num((x - mean) / deviation), -FAR, FAR))
 
 
 def _spread(y: np.ndarray, fold: np.ndarray, rng: np.random.Generator, k: int) -> np.ndarray:

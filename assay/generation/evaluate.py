@@ -65,7 +65,9 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         for way in ways:
             if time.monotonic() > started + request.seconds:
                 if i or not found:
-                    raise TimedOut(f"fold {i + 1} of {len(problem.folds)} was not judged within {request.seconds:.1f} s")
+                    raise TimedOut(
+                        f"fold {i + 1} of {len(problem.folds)} was not judged within {request.seconds:.1f} s"
+                    )
                 break  # what was composed is enough
             began = time.perf_counter()
             whole = stage.compose(generator, way)

@@ -60,7 +60,9 @@ class Process:
                 blocks.append(scope.add("Mul", scope.add("Cast", hot, to=1), scope.const(apart)))
         points = blocks[0] if len(blocks) == 1 else scope.add("Concat", *blocks, axis=1)
         order = [j for j, size in enumerate(self.sizes) if not size] + [j for j, size in enumerate(self.sizes) if size]
-        similar = emit_similarity(scope, KERNEL, scope.add("Cast", points, to=11), _reordered(self.rows, self.sizes, order))
+        similar = emit_similarity(
+            scope, KERNEL, scope.add("Cast", points, to=11), _reordered(self.rows, self.sizes, order)
+        )
         out = scope.add("MatMul", similar, scope.const(self.weight[:, None], np.float64))
         return scope.add("Cast", scope.add("Add", out, scope.const(np.array([[self.level]]), np.float64)), to=1)
 

@@ -140,7 +140,9 @@ def _own_unit(coder: RowCoder, table: Table, cells: np.ndarray, seed: int) -> Ow
     if not deviation > 0 or counts.max() >= STATE * len(values):
         return None
     mean = float(values.mean())
-    tell = fit_tell(cells, (values - mean) / deviation, 0, growing(len(cells), cells.shape[1], 1), seed, coder.cell_sizes)
+    tell = fit_tell(
+        cells, (values - mean) / deviation, 0, growing(len(cells), cells.shape[1], 1), seed, coder.cell_sizes
+    )
     if not len(c.atoms):
         return OwnUnit(tell, mean, deviation)
     m = min(len(values), MOST_RANKS)

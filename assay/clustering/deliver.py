@@ -79,15 +79,22 @@ def deliver(
 def _agreed(problem: Problem, ranked: Sequence[Source]) -> list[Source]:
     """The trials anew, by what the likely ones expect of each; those that cannot be read last."""
     codes: dict[int, np.ndarray] = {}
+    odds: dict[int, float] = {}
     for source in ranked[:VOTERS]:
         try:
-            codes[source.number] = checkpoint.load(source.path).array("codes")
+            opened = checkpoint.load(source.path)
+            odds[source.number], codes[source.number] = opened.info["odds"], opened.array("codes")
         except (DataError, KeyError, OSError):
             log.exception("the checkpoint of trial %d cannot be read", source.number)
     voters = [s for s in ranked if s.number in codes]
     if not voters:
         return list(ranked)
-    merits = agreed([s.score for s in voters], [codes[s.number] for s in voters], problem.resolved.seed)
+    merits = agreed(
+        [s.score for s in voters],
+        [odds[s.number] for s in voters],
+        [codes[s.number] for s in voters],
+        problem.resolved.seed,
+    )
     order = np.argsort(-merits, kind="stable")
     return [voters[i] for i in order] + [s for s in ranked if s.number not in codes]
 

@@ -21,25 +21,32 @@ STRIPES = np.tile([0, 1], 50)
 
 
 def test_of_near_equals_the_one_that_others_agree_with() -> None:
-    merits = agreed([0.80, 0.79, 0.79], [STRIPES, HALVES, NEAR], seed=0)
+    merits = agreed([0.80, 0.79, 0.79], [0, 0, 0], [STRIPES, HALVES, NEAR], seed=0)
     assert merits[1:].min() > merits[0] + 0.1
 
 
 def test_what_is_far_behind_has_no_say() -> None:
-    merits = agreed([0.9, 0.3, 0.3], [STRIPES, HALVES, NEAR], seed=0)
+    merits = agreed([0.9, 0.3, 0.3], [9, -9, -9], [STRIPES, HALVES, NEAR], seed=0)
     assert merits.argmax() == 0
-    np.testing.assert_allclose(merits[0], 0.25 * 0.9 + 0.75, atol=1e-4)
+    np.testing.assert_allclose(merits[0], 0.1 * 0.9 + 0.9, atol=1e-4)
+
+
+def test_odds_turn_a_small_lead_and_only_their_differences_count() -> None:
+    merits = agreed([0.85, 0.8], [0, 2], [STRIPES, HALVES], seed=0)
+    assert agreed([0.85, 0.8], [0, 0], [STRIPES, HALVES], seed=0).argmax() == 0
+    assert merits.argmax() == 1
+    np.testing.assert_allclose(agreed([0.85, 0.8], [500, 502], [STRIPES, HALVES], seed=0), merits)
 
 
 def test_names_of_clusters_and_many_rows_change_nothing() -> None:
-    few = agreed([0.8, 0.79], [HALVES, NEAR], seed=0)
-    np.testing.assert_allclose(agreed([0.8, 0.79], [1 - HALVES, NEAR - 1], seed=0), few)
-    many = agreed([0.8, 0.79], [np.tile(HALVES, 100), np.tile(HALVES, 100)], seed=0)
-    np.testing.assert_allclose(many, [0.25 * 0.8 + 0.75, 0.25 * 0.79 + 0.75])
+    few = agreed([0.8, 0.79], [0, 1], [HALVES, NEAR], seed=0)
+    np.testing.assert_allclose(agreed([0.8, 0.79], [0, 1], [1 - HALVES, NEAR - 1], seed=0), few)
+    many = agreed([0.8, 0.79], [0, 1], [np.tile(HALVES, 100), np.tile(HALVES, 100)], seed=0)
+    np.testing.assert_allclose(many, [0.1 * 0.8 + 0.9, 0.1 * 0.79 + 0.9])
 
 
 def test_one_alone_is_kept() -> None:
-    assert agreed([0.4], [HALVES], seed=0).tolist() == [0.25 * 0.4 + 0.75]
+    assert agreed([0.4], [3.0], [HALVES], seed=0).tolist() == [pytest.approx(0.1 * 0.4 + 0.9)]
 
 
 def test_a_job_delivers_it_and_unreadable_trials_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +56,7 @@ def test_a_job_delivers_it_and_unreadable_trials_come_last(monkeypatch: pytest.M
         def __init__(self, path: Path) -> None:
             if path.name not in codes:
                 raise DataError("gone")
-            self.codes = codes[path.name]
+            self.codes, self.info = codes[path.name], {"odds": 0.0}
 
         def array(self, name: str) -> np.ndarray:
             return self.codes

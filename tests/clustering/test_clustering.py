@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import assay
 from assay.clustering.assign import Components, Nearest, by_size
 from assay.clustering.deliver import replay
 from assay.clustering.evidence import Evidence, vector
-from assay.clustering.quality import estimate
+from assay.clustering.quality import estimate, odds
 from assay.clustering.space import Place, comparable
 from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
@@ -52,12 +53,13 @@ def test_the_graph_of_components_answers_like_the_mixture() -> None:
     np.testing.assert_allclose(run_graph(mixture.to_onnx("x"), x), mixture.predict(x), rtol=1e-5, atol=1e-5)
 
 
-def test_the_estimate_prefers_moons_to_halves() -> None:
+@pytest.mark.parametrize("told", [estimate, odds])
+def test_the_estimate_prefers_moons_to_halves(told: Callable[[Mapping[str, float]], float]) -> None:
     table, y = toy_moons()
     x = np.column_stack([table.numbers("a"), table.numbers("b")])
     evidence = Evidence(x)
     halves = (x[:, 0] > np.median(x[:, 0])).astype(np.int64)
-    assert estimate(evidence.of(y)) > estimate(evidence.of(halves))
+    assert told(evidence.of(y)) > told(evidence.of(halves))
     assert np.isfinite(vector(evidence.of(np.where(np.arange(len(y)) % 9 == 0, -1, y)))).all()
 
 
@@ -68,15 +70,18 @@ def blobs(k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return centre[y] + np.random.default_rng(seed).normal(size=(60 * k, 2)), y
 
 
+@pytest.mark.parametrize("told", [estimate, odds])
 @pytest.mark.parametrize("k", [2, 3, 5, 8])
-def test_the_estimate_knows_how_many_round_clusters_there_are(k: int) -> None:
+def test_the_estimate_knows_how_many_round_clusters_there_are(
+    told: Callable[[Mapping[str, float]], float], k: int
+) -> None:
     x, y = blobs(k)
     evidence = Evidence(x)
-    truth = estimate(evidence.of(y))
+    truth = told(evidence.of(y))
     halved = np.where((y == 0) & (x[:, 0] > np.median(x[y == 0, 0])), k, y)
-    assert truth > estimate(evidence.of(halved)), "a cluster cut in two"
+    assert truth > told(evidence.of(halved)), "a cluster cut in two"
     if k > 2:
-        assert truth > estimate(evidence.of(np.where(y == k - 1, 0, y))), "two clusters in one"
+        assert truth > told(evidence.of(np.where(y == k - 1, 0, y))), "two clusters in one"
 
 
 def test_rows_called_noise_that_are_none_cost() -> None:

@@ -28,7 +28,7 @@ from assay.model.session import session_of
 from assay.tasks._problem import Problem
 
 TRIED = 8  # best trials tried before a job is given up
-VOTERS = 60  # best trials that are compared
+VOTERS = 150  # best trials that are compared: in less than a second
 ATOL = 1e-3  # of distances, relative to 1 + the distance: precisions of thin clusters magnify float32 rounding
 TIE = 1e-4  # margins below it may be decided either way in float32
 log = logging.getLogger(__name__)

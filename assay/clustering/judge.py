@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from assay.clustering.agreement import BELIEF
 from assay.clustering.evidence import Evidence
 from assay.clustering.quality import estimate, odds
 
@@ -46,6 +47,12 @@ class Judge:
         if key not in self._scores:
             self._scores[key] = self._score(codes)
         return self._scores[key]
+
+    def preference(self, codes: np.ndarray) -> float:
+        """What the clusterings of one configuration are compared by: the score, and where it is the estimate the odds beside it."""
+        score = self.score(codes)
+        beside = self.metric == "clustering_quality" and np.isfinite(score)
+        return score + BELIEF * self.odds(codes) if beside else score
 
     def quality(self, codes: np.ndarray) -> float:
         """`clustering_quality`, whatever the job's metric is."""

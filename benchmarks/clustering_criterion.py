@@ -159,7 +159,7 @@ def delivered(data: list[Set], kinds: np.ndarray) -> np.ndarray:
             cost = NOISE_COST * x[:, noise] + ANY_NOISE * (x[:, noise] > 0)
             own = np.mean([m.predict(x) for m in quality], axis=0) - cost
             for j, said in enumerate((own / BELIEF, np.mean([m.predict(x) for m in odds], axis=0))):
-                got[i, j] = y[agreed(own, said, list(codes), 0).argmax()]
+                got[i, j] = y[agreed(own, said, list(codes), range(len(y)), 0).argmax()]
     return got
 
 

@@ -17,16 +17,23 @@ TRUST = 0.9  # in what the others say; the rest in a partition's own estimate
 MOST = 1200  # rows on which partitions are compared
 
 
-def agreed(scores: Sequence[float], odds: Sequence[float], partitions: Sequence[np.ndarray], seed: int) -> np.ndarray:
-    """The estimates, float64 (m,), with what is expected of each partition by the others.
+def agreed(
+    scores: Sequence[float],
+    odds: Sequence[float],
+    partitions: Sequence[np.ndarray],
+    heard: Sequence[int] | np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """The estimates, float64 (m,), with what is expected of each partition by those that are heard.
 
     scores: estimated quality of each.  odds: of `quality.odds`.  partitions: int (n,), clusters of the same rows, -1 for none.
+    heard: positions of the ones that say what the truth may be.
     """
-    own = np.asarray(scores, np.float64)
-    likely = (1.0 - SHARE) * _belief(own / BELIEF) + SHARE * _belief(np.asarray(odds, np.float64))
+    own, among = np.asarray(scores, np.float64), np.asarray(odds, np.float64)
+    likely = (1.0 - SHARE) * _belief(own[heard] / BELIEF) + SHARE * _belief(among[heard])
     n = len(partitions[0])
     rows = np.arange(n) if n <= MOST else np.random.default_rng([seed, 13]).choice(n, MOST, replace=False)
-    expected = _alike([p[rows] for p in partitions]) @ likely
+    expected = _alike([p[rows] for p in partitions])[:, heard] @ likely
     return np.asarray((1.0 - TRUST) * own + TRUST * expected)
 
 

@@ -92,8 +92,9 @@ def job_work(engine: Engine, job: str) -> JobWork:
     return JobWork(row.name, row.owner, row.resolved, row.limits, row.formats or {}, tuple(tables))
 
 
-def checkpoints(engine: Engine, job: str, limit: int) -> list[Checkpoint]:
-    """The best stored checkpoints, best first; the best of every family is among them whatever its rank."""
+def checkpoints(engine: Engine, job: str, limit: int, first: int = 0) -> list[Checkpoint]:
+    """The best stored checkpoints, best first; the best of every family and the `first` of the job are among them whatever
+    their rank."""
     query = (
         select(TrialRow.number, TrialRow.family, TrialRow.score, TrialRow.checkpoint_blob, TrialRow.checkpoint_sha256)
         .where(TrialRow.job_id == job, TrialRow.status == "completed", TrialRow.checkpoint_blob.is_not(None))
@@ -105,6 +106,7 @@ def checkpoints(engine: Engine, job: str, limit: int) -> list[Checkpoint]:
     chosen = found[:limit]
     if limit > 1:
         chosen += [c for c in best_of_family.values() if c not in chosen]
+    chosen += [c for c in sorted(found, key=lambda c: c.number)[:first] if c not in chosen]
     return chosen
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 VALIDATE_SECONDS = 900.0
 PREDICT_SECONDS = 3600.0
 BUILD_SECONDS = 600.0
+SOURCES = 60  # best trials a model is built from
+FIRST = 40  # trials of a clustering that are asked besides the best
 HURRIED_SECONDS = 10.0  # of a last build that somebody waits for
 INTAKE_MB = 6_000  # memory of the child that reads a foreign file
 FOREVER = 7 * 86_400.0
@@ -100,7 +102,9 @@ def run_build(slot: Slot, claim: Claim) -> None:
     snapshot = store.snapshot(claim.ref)
     final = bool(claim.payload.get("final"))
     began = time.monotonic()
-    chosen = rows.checkpoints(store.engine, claim.ref, limit=60 if final and work.resolved["ensemble"] else 1)
+    several = final and work.resolved["ensemble"]
+    first = FIRST if several and work.resolved["kind"] == "clustering" else 0
+    chosen = rows.checkpoints(store.engine, claim.ref, SOURCES if several else 1, first)
     sources = [
         {
             "number": c.number,

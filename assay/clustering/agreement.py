@@ -1,7 +1,7 @@
 """Of many clusterings the one that the likely ones agree with: the best estimate of many is often the largest error.
 
-A partition's estimated quality says how likely it is the one that is sought; what is delivered is expected to agree most with
-that.  It is the decision that minimises an expected loss (Lau, Green, "Bayesian Model-Based Clustering Procedures", Journal of
+A partition's estimated quality says how likely it is the one that is sought, and so do its odds among the others; what is
+delivered is expected to agree most with that.  It is the decision that minimises an expected loss (Lau, Green, "Bayesian Model-Based Clustering Procedures", Journal of
 Computational and Graphical Statistics 16, 2007; Wade, Ghahramani, Bayesian Analysis 13, 2018), here under the adjusted Rand index.
 """
 
@@ -12,21 +12,34 @@ from collections.abc import Sequence
 import numpy as np
 
 BELIEF = 0.05  # of estimated quality: by so much better, e times as likely
-TRUST = 0.75  # in what the others say; the rest in a partition's own estimate
+SHARE = 0.7  # of the odds in what is believed; the rest is the estimates'
+TRUST = 0.9  # in what the others say; the rest in a partition's own estimate
 MOST = 1200  # rows on which partitions are compared
 
 
-def agreed(scores: Sequence[float], partitions: Sequence[np.ndarray], seed: int) -> np.ndarray:
-    """The estimates, float64 (m,), with what is expected of each partition by the others.
+def agreed(
+    scores: Sequence[float],
+    odds: Sequence[float],
+    partitions: Sequence[np.ndarray],
+    heard: Sequence[int] | np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """The estimates, float64 (m,), with what is expected of each partition by those that are heard.
 
-    scores: estimated quality of each.  partitions: int (n,), clusters of the same rows, -1 for none.
+    scores: estimated quality of each.  odds: of `quality.odds`.  partitions: int (n,), clusters of the same rows, -1 for none.
+    heard: positions of the ones that say what the truth may be.
     """
-    own = np.asarray(scores, np.float64)
-    likely = np.exp((own - own.max()) / BELIEF)
+    own, among = np.asarray(scores, np.float64), np.asarray(odds, np.float64)
+    likely = (1.0 - SHARE) * _belief(own[heard] / BELIEF) + SHARE * _belief(among[heard])
     n = len(partitions[0])
     rows = np.arange(n) if n <= MOST else np.random.default_rng([seed, 13]).choice(n, MOST, replace=False)
-    expected = _alike([p[rows] for p in partitions]) @ (likely / likely.sum())
+    expected = _alike([p[rows] for p in partitions])[:, heard] @ likely
     return np.asarray((1.0 - TRUST) * own + TRUST * expected)
+
+
+def _belief(logarithms: np.ndarray) -> np.ndarray:
+    likely = np.exp(logarithms - logarithms.max())
+    return np.asarray(likely / likely.sum())
 
 
 def _alike(partitions: Sequence[np.ndarray]) -> np.ndarray:

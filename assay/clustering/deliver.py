@@ -28,7 +28,10 @@ from assay.model.session import session_of
 from assay.tasks._problem import Problem
 
 TRIED = 8  # best trials tried before a job is given up
-VOTERS = 60  # best trials that are compared
+BEST = 60  # trials, besides the first, that may be delivered
+FIRST = (
+    40  # trials that say what the truth may be: later ones are many where the search found the estimate to err upwards
+)
 ATOL = 1e-3  # of distances, relative to 1 + the distance: precisions of thin clusters magnify float32 rounding
 TIE = 1e-4  # margins below it may be decided either way in float32
 log = logging.getLogger(__name__)
@@ -77,19 +80,28 @@ def deliver(
 
 
 def _agreed(problem: Problem, ranked: Sequence[Source]) -> list[Source]:
-    """The trials anew, by what the likely ones expect of each; those that cannot be read last."""
+    """The trials anew, by what the first and likely ones expect of each; those that cannot be read or are far behind last."""
     codes: dict[int, np.ndarray] = {}
-    for source in ranked[:VOTERS]:
+    odds: dict[int, float] = {}
+    first = sorted(ranked, key=lambda s: s.number)[:FIRST]
+    for source in {s.number: s for s in (*ranked[:BEST], *first)}.values():
         try:
-            codes[source.number] = checkpoint.load(source.path).array("codes")
+            opened = checkpoint.load(source.path)
+            odds[source.number], codes[source.number] = opened.info["odds"], opened.array("codes")
         except (DataError, KeyError, OSError):
             log.exception("the checkpoint of trial %d cannot be read", source.number)
-    voters = [s for s in ranked if s.number in codes]
-    if not voters:
+    known = [s for s in ranked if s.number in codes]
+    if not known:
         return list(ranked)
-    merits = agreed([s.score for s in voters], [codes[s.number] for s in voters], problem.resolved.seed)
+    merits = agreed(
+        [s.score for s in known],
+        [odds[s.number] for s in known],
+        [codes[s.number] for s in known],
+        np.argsort([s.number for s in known])[:FIRST],
+        problem.resolved.seed,
+    )
     order = np.argsort(-merits, kind="stable")
-    return [voters[i] for i in order] + [s for s in ranked if s.number not in codes]
+    return [known[i] for i in order] + [s for s in ranked if s.number not in codes]
 
 
 def answer_graph(member: Graph) -> Delivered:

@@ -74,6 +74,7 @@ def evaluate(matrices: Matrices, request: Request) -> Evaluation:
         "clusters": np.bincount(codes[codes >= 0]).tolist(),
         "noise": int((codes < 0).sum()),
         "stability": [float(s) for s in stable],
+        "odds": judge.odds(codes[judge.rows]),
         "assign": {"kind": type(assigner).__name__.lower(), **assigner.facts()},
         "ms_per_row": ms_per_row,
     }

@@ -36,7 +36,7 @@ class ClusterFamily:
         return 1 if getattr(config, "n_clusters", 0) else len(COARSE) + REFINED
 
     def fit(self, config: Any, data: Split, ctx: TrialContext) -> Assigner:
-        """The best candidate by the judge's estimate.  Raises Diverged when there is none with two clusters."""
+        """The candidate that the judge prefers.  Raises Diverged when there is none with two clusters."""
         judge = getattr(data, "judge", None) or Judge.of(data.x, ctx.seed)
         scan = Scan(judge, data.x[judge.rows], ctx, self.steps(config))
         try:
@@ -65,19 +65,20 @@ class Scan:
     def __init__(self, judge: Judge, x: np.ndarray, ctx: TrialContext, steps: int) -> None:
         self.judge, self.x, self.ctx, self.steps = judge, x, ctx, steps
         self.best: Assigner | None = None
-        self.best_score = -np.inf
+        self.best_score = self.best_preference = -np.inf
         self.offered = 0
 
     def offer(self, candidate: Assigner, **setting: Any) -> float:
-        """Its score; reports the best so far.  Raises TrialStopped when it is time to end."""
+        """How much it is preferred; reports the score of the preferred one.  Raises TrialStopped when it is time to end."""
         candidate.setting.update(setting)
-        score = self.judge.score(candidate.predict(self.x)[:, 0].astype(np.int64))
+        codes = candidate.predict(self.x)[:, 0].astype(np.int64)
+        preference = self.judge.preference(codes)
         self.offered += 1
-        if np.isfinite(score) and (self.best is None or score > self.best_score):
-            self.best, self.best_score = candidate, score
+        if np.isfinite(preference) and (self.best is None or preference > self.best_preference):
+            self.best, self.best_preference, self.best_score = candidate, preference, self.judge.score(codes)
         if self.best is not None and self.offered <= min(self.steps, self.ctx.max_steps):
             self.ctx.report(self.offered, float(self.best_score))
-        return score
+        return preference
 
     def in_time(self) -> bool:
         return self.best is None or self.ctx.seconds_left() > 0

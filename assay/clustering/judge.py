@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from assay.clustering.agreement import BELIEF
 from assay.clustering.evidence import Evidence
-from assay.clustering.quality import estimate
+from assay.clustering.quality import estimate, odds
 
 SAMPLE = 1200  # rows that partitions are judged on
 MOST_DIMENSIONS = 12  # of the space of comparison; more go to principal components
@@ -24,6 +26,7 @@ class Judge:
     evidence: Evidence
     metric: str = "clustering_quality"
     _scores: dict[bytes, float] = field(default_factory=dict)
+    _found: dict[bytes, Mapping[str, float]] = field(default_factory=dict)
 
     @staticmethod
     def of(x: np.ndarray, seed: int = 0, metric: str = "clustering_quality") -> Judge:
@@ -40,21 +43,41 @@ class Judge:
 
     def score(self, codes: np.ndarray) -> float:
         """Higher is better; -inf for what is no clustering.  codes: (m,) of the judged rows."""
-        key = np.ascontiguousarray(codes, np.int64).tobytes()
+        key = _key(codes)
         if key not in self._scores:
             self._scores[key] = self._score(codes)
         return self._scores[key]
 
+    def preference(self, codes: np.ndarray) -> float:
+        """What the clusterings of one configuration are compared by: the score, and where it is the estimate the odds beside it."""
+        score = self.score(codes)
+        beside = self.metric == "clustering_quality" and np.isfinite(score)
+        return score + BELIEF * self.odds(codes) if beside else score
+
     def quality(self, codes: np.ndarray) -> float:
         """`clustering_quality`, whatever the job's metric is."""
-        return self.score(codes) if self.metric == "clustering_quality" else estimate(self.evidence.of(codes))
+        return self.score(codes) if self.metric == "clustering_quality" else estimate(self._criteria(codes))
+
+    def odds(self, codes: np.ndarray) -> float:
+        """See `quality.odds`.  codes: as for `score`, with two clusters or more."""
+        return odds(self._criteria(codes))
+
+    def _criteria(self, codes: np.ndarray) -> Mapping[str, float]:
+        key = _key(codes)
+        if key not in self._found:
+            self._found[key] = self.evidence.of(codes)
+        return self._found[key]
 
     def _score(self, codes: np.ndarray) -> float:
         k = len(np.unique(codes[codes >= 0]))
         if k < 2 or (codes >= 0).sum() < max(4, k + 1):
             return -np.inf
         if self.metric == "clustering_quality":
-            return estimate(self.evidence.of(codes))
+            return estimate(self._criteria(codes))
         from assay.metrics import METRICS
 
         return METRICS[self.metric].score(self.evidence.x, codes)
+
+
+def _key(codes: np.ndarray) -> bytes:
+    return np.ascontiguousarray(codes, np.int64).tobytes()

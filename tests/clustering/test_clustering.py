@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 
 import assay
+from assay.clustering.agreement import BELIEF
 from assay.clustering.assign import Components, Nearest, by_size
 from assay.clustering.deliver import replay
 from assay.clustering.evidence import Evidence, vector
-from assay.clustering.quality import estimate
+from assay.clustering.family import Scan
+from assay.clustering.judge import Judge
+from assay.clustering.quality import estimate, odds
 from assay.clustering.space import Place, comparable
 from assay.data.table import ColumnType, Table
 from assay.errors import DataError, SpecError
@@ -21,6 +25,7 @@ from assay.search.strategies._portfolio import starts
 from assay.search.strategies._portfolio import table as portfolio
 from assay.space import Space
 from assay.spec import JobSpec, resolve
+from assay.testing.context import ToyContext
 from assay.testing.families import run_graph
 from assay.testing.tasks import facts_of
 from assay.testing.toy_clustering import toy_blobs, toy_moons
@@ -52,12 +57,13 @@ def test_the_graph_of_components_answers_like_the_mixture() -> None:
     np.testing.assert_allclose(run_graph(mixture.to_onnx("x"), x), mixture.predict(x), rtol=1e-5, atol=1e-5)
 
 
-def test_the_estimate_prefers_moons_to_halves() -> None:
+@pytest.mark.parametrize("told", [estimate, odds])
+def test_the_estimate_prefers_moons_to_halves(told: Callable[[Mapping[str, float]], float]) -> None:
     table, y = toy_moons()
     x = np.column_stack([table.numbers("a"), table.numbers("b")])
     evidence = Evidence(x)
     halves = (x[:, 0] > np.median(x[:, 0])).astype(np.int64)
-    assert estimate(evidence.of(y)) > estimate(evidence.of(halves))
+    assert told(evidence.of(y)) > told(evidence.of(halves))
     assert np.isfinite(vector(evidence.of(np.where(np.arange(len(y)) % 9 == 0, -1, y)))).all()
 
 
@@ -68,15 +74,40 @@ def blobs(k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return centre[y] + np.random.default_rng(seed).normal(size=(60 * k, 2)), y
 
 
+@pytest.mark.parametrize("told", [estimate, odds])
 @pytest.mark.parametrize("k", [2, 3, 5, 8])
-def test_the_estimate_knows_how_many_round_clusters_there_are(k: int) -> None:
+def test_the_estimate_knows_how_many_round_clusters_there_are(
+    told: Callable[[Mapping[str, float]], float], k: int
+) -> None:
     x, y = blobs(k)
     evidence = Evidence(x)
-    truth = estimate(evidence.of(y))
+    truth = told(evidence.of(y))
     halved = np.where((y == 0) & (x[:, 0] > np.median(x[y == 0, 0])), k, y)
-    assert truth > estimate(evidence.of(halved)), "a cluster cut in two"
+    assert truth > told(evidence.of(halved)), "a cluster cut in two"
     if k > 2:
-        assert truth > estimate(evidence.of(np.where(y == k - 1, 0, y))), "two clusters in one"
+        assert truth > told(evidence.of(np.where(y == k - 1, 0, y))), "two clusters in one"
+
+
+def test_a_scan_keeps_the_preferred_candidate_and_reports_its_score() -> None:
+    x, y = blobs(3)
+    x = x.astype(np.float32)
+    judge = Judge.of(x)
+    sides = y, (x[:, 0] > np.median(x[:, 0])).astype(np.int64)
+    scan = Scan(judge, x, ToyContext(), 4)
+    candidates = [Nearest(x, codes) for codes in sides]
+    told = [scan.offer(c) for c in candidates]
+    lead = estimate(judge.evidence.of(y)) - estimate(judge.evidence.of(sides[1]))
+    more = odds(judge.evidence.of(y)) - odds(judge.evidence.of(sides[1]))
+    assert told[0] - told[1] == pytest.approx(lead + BELIEF * more)
+    assert scan.best is candidates[0]
+    assert scan.best_score == judge.score(y)
+
+
+def test_a_metric_asked_for_by_name_alone_decides_what_is_preferred() -> None:
+    x, y = blobs(3)
+    judge = Judge.of(x, metric="silhouette")
+    assert judge.preference(y) == judge.score(y)
+    assert judge.preference(np.zeros(len(y), np.int64)) == -np.inf
 
 
 def test_rows_called_noise_that_are_none_cost() -> None:

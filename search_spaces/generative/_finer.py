@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -67,7 +68,10 @@ class Places:
             for g, windows in enumerate(GROUPS):
                 i, row, column = rng.integers(0, len(grids[0]), n), *rng.integers(0, h, (2, n))
                 seen = [
-                    grids[k][i, row + EDGE + a, column + EDGE + b] for k, rows, columns in windows for a in rows for b in columns
+                    grids[k][i, row + EDGE + a, column + EDGE + b]
+                    for k, rows, columns in windows
+                    for a in rows
+                    for b in columns
                 ]
                 own = grids[g + 1][i, row + EDGE, column + EDGE]
                 found.append(tuple(torch.from_numpy(x) for x in (np.concatenate(seen, 1), row, column, own)))
@@ -87,6 +91,10 @@ class Finer(nn.Module):
             _Group(windows, side, channels, width, answers, curved) for side in sides for windows in GROUPS
         )
 
+    def _each(self) -> Iterator[_Group]:
+        for group in self.groups:
+            yield cast("_Group", group)
+
     @property
     def uniform(self) -> int:
         """How many uniform numbers a picture takes."""
@@ -97,13 +105,13 @@ class Finer(nn.Module):
 
     def start(self, places: Places, rng: np.random.Generator) -> None:
         """The straight parts of curves from regressions."""
-        for group, (windows, _, _, own) in zip(self.groups, places.draw(SAMPLED, rng), strict=True):
+        for group, (windows, _, _, own) in zip(self._each(), places.draw(SAMPLED, rng), strict=True):
             group.start(self._seen(windows), self._seen(own))
 
     def loss(self, drawn: Sequence[tuple[Tensor, ...]]) -> Tensor:
         """Mean nats a value, the mean of all groups.  drawn: of `Places.draw`."""
         parts = []
-        for group, (windows, row, column, own) in zip(self.groups, drawn, strict=True):
+        for group, (windows, row, column, own) in zip(self._each(), drawn, strict=True):
             seen = self._seen(own)
             found = group(self._seen(windows), row, column, seen)
             if self.curved:
@@ -118,7 +126,7 @@ class Finer(nn.Module):
         seen = s.add("Sub", s.add("Mul", s.add("Cast", codes, to=1), s.const(unit)), s.const(np.float32(1)))
         seen = s.add("Transpose", seen, perm=[0, 3, 1, 2])
         known, first = [seen], 0
-        for i, group in enumerate(self.groups):
+        for i, group in enumerate(self._each()):
             count = group.side**2 * self.channels * (2 if self.curved else 1)
             u = s.add("Slice", uniform, s.const([first]), s.const([first + count]), s.const([1]))
             first += count
@@ -199,9 +207,8 @@ class _Group(nn.Module):
             return s.const(x.detach().numpy().astype(np.float32))
 
         wide, channels = len(self.seen.weight), self.channels
-        weight, bias = self.seen.weight, self.seen.bias
-        if self.curved:
-            weight, bias = torch.cat([weight, self.straight.weight]), torch.cat([bias, self.straight.bias])
+        looking = [self.seen, self.straight] if self.curved else [self.seen]
+        weight, bias = torch.cat([x.weight for x in looking]), torch.cat([x.bias for x in looking])
         found = s.add("Reshape", const(bias), s.const([1, -1, 1, 1]))
         for k, kernel, rows, columns in self._kernels(weight):
             edge = s.const(np.array([0, 0, EDGE, EDGE] * 2, np.int64))

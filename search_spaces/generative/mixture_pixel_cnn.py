@@ -37,7 +37,7 @@ CALM_SHARE = 0.2  # of the time that must be left to look for the factor
 JUDGED = 0.25  # of the time for fitting: how much there is after it, to draw and judge
 TIMED, FEWER = 4, 8  # steps of drawing that are timed, and how many times fewer pictures
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
-SCALED = 16  # pixels a side from which pictures are written coarse first
+RASTER = 1024  # values of a picture up to which there is time to write them one by one
 SCALED_EPOCH = 30  # batches between two looks, of these
 EVERY = 3  # of these batches teaches what lies between, too
 HELD_PLACES = 1024  # of every group of places
@@ -46,7 +46,7 @@ HELD_PLACES = 1024  # of every group of places
 @dataclass(frozen=True)
 class MixturePixelConfig:
     """order: value by value in "raster" order, or every few places so and what lies between in "scales"; "auto" is the latter
-    for pictures of 16 pixels and more.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
+    for pictures of more than 1,024 values.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
     of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the mixture, see
     gaussian_mixture_images.  jitter: deviation of the noise on its point
     while training, in those of the data: the drawn points are not quite those of pictures."""
@@ -129,7 +129,9 @@ class WrittenMixture:
             own = at_last(s, inputs.u(self.uniform - self.finer.uniform, self.finer.uniform), at, p)
             index = self.finer.emit(inputs, index, own, self.calm)
         if k > 1:
-            which = s.add("Reshape", at_last(s, inputs.u(1 + p, size**2 * channels), at, p), s.const([-1, size, size, channels]))
+            which = s.add(
+                "Reshape", at_last(s, inputs.u(1 + p, size**2 * channels), at, p), s.const([-1, size, size, channels])
+            )
             which = s.add("Mul", which, s.const(np.float32(k)))
             which = s.add("Min", s.add("Cast", which, to=7), s.const(np.int64(k - 1)))
             index = s.add("Add", s.add("Mul", index, s.const(np.int64(k))), which)
@@ -191,7 +193,7 @@ class MixturePixelCnn:
         from search_spaces.generative._image_mixture import fit_mixture
 
         whole = ctx.seconds_left() if ctx.seconds_left() < float("inf") else 0.0
-        in_scales = config.order == "scales" or (config.order == "auto" and data.size >= SCALED)
+        in_scales = config.order == "scales" or (config.order == "auto" and data.x[0].size > RASTER)
         step = coarse_step(data.size) if in_scales else 1
         coarse = replace(data, x=data.x[:, ::step, ::step], x_valid=data.x_valid[:, ::step, ::step])
         mixture = fit_mixture(config.components, config.kept, config.ridge, coarse, ctx, MOST_DIRECTIONS)

@@ -113,7 +113,7 @@ def compose_pictures(
     ports: dict[str, tuple[str, Shape]] = {"image": ("uint8", ("N", size, size, 3)), "label": ("int64", ("N",))}
     if hasattr(generator, "emit_step"):
         step = generator.emit_step(inside, "picture_so_far", "at")
-        shape = (size, size, channels)
+        shape = generator.shape
         inputs |= {"picture_so_far": ("int64", ("N", *shape)), "at": ("int64", (1,))}
         outputs["next"] = scope.add("Identity", step.next)
         ports["next"] = ("int64", ("N", *shape))

@@ -118,12 +118,14 @@ class PictureGenerator(Generator, Protocol):
 
 
 class RasterGenerator(Generator, Protocol):
-    """Draws value by value.  steps: S * S * C; levels: distinct values of one."""
+    """Draws value by value.  shape: (S', S', C) of what is drawn so, the whole picture or one that the last step makes it of;
+    steps: S' * S' * C."""
 
+    shape: tuple[int, int, int]
     steps: int
 
     def emit_step(self, inputs: Inputs, image: str, at: str) -> Raster:
-        """image: int64 [N, S, S, C] codes so far; at: int64 [1], which value is drawn, in raster order, channels last."""
+        """image: int64 [N, S', S', C] codes so far; at: int64 [1], which value is drawn, in raster order, channels last."""
         ...
 
 

@@ -1,4 +1,7 @@
-"""A mixture of Gaussians says what a picture shows, and a shallow gated PixelCNN writes it value by value."""
+"""A mixture of Gaussians says what a picture shows, and a shallow gated PixelCNN writes it value by value.
+
+Of larger pictures it writes every second, fourth or eighth place so; what lies between follows in a few steps (`_finer`).
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from assay.generation.pixels import Levels
     from assay.model.graph import Scope
+    from search_spaces.generative._finer import Finer
     from search_spaces.generative._image_mixture import MixtureImages
 
 HELD = 256
@@ -31,17 +35,23 @@ WORTH = 150  # batches after which samples are better than the mixture's
 CALMEST, CALM_SAMPLES = 0.6, 16
 CALM_SHARE = 0.2  # of the time that must be left to look for the factor
 JUDGED = 0.25  # of the time for fitting: how much there is after it, to draw and judge
-TIMED = 4  # steps of drawing that are timed
+TIMED, FEWER = 4, 8  # steps of drawing that are timed, and how many times fewer pictures
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
+RASTER = 1024  # values of a picture up to which there is time to write them one by one
+SCALED_EPOCH = 30  # batches between two looks, of these
+EVERY = 3  # of these batches teaches what lies between, too
+HELD_PLACES = 1024  # of every group of places
 
 
 @dataclass(frozen=True)
 class MixturePixelConfig:
-    """writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
+    """order: value by value in "raster" order, or every few places so and what lies between in "scales"; "auto" is the latter
+    for pictures of more than 1,024 values.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
     of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the mixture, see
     gaussian_mixture_images.  jitter: deviation of the noise on its point
     while training, in those of the data: the drawn points are not quite those of pictures."""
 
+    order: Annotated[str, Choice("auto", "raster", "scales")] = "auto"
     writing: Annotated[str, Choice("auto", "shares", "curves")] = "auto"
     components: Annotated[int, Int(1, 60, log=True)] = 20
     kept: Annotated[float, Float(0.5, 0.97)] = 0.85
@@ -59,7 +69,8 @@ class MixturePixelConfig:
 
 @dataclass(frozen=True, eq=False)
 class WrittenMixture:
-    """fillings: (L, FILLINGS) values a level stands for; (L, 1) where it is one."""
+    """shape: of what is written value by value.  fillings: (L, FILLINGS) values a level stands for; (L, 1) where it is one.
+    finer: what writes the places between, of whole pictures."""
 
     mixture: MixtureImages
     net: Any
@@ -71,6 +82,7 @@ class WrittenMixture:
     uniform: int
     curved: bool = False
     calm: float = 1.0  # factor of the curves' scales
+    finer: Finer | None = None
 
     @property
     def steps(self) -> int:
@@ -111,14 +123,19 @@ class WrittenMixture:
         place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
         flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
         after = s.add("Reshape", flat, s.const([-1, *self.shape]))
-        k = self.fillings.shape[1]
-        index = at_last(s, flat, at, p)
+        k, size = self.fillings.shape[1], self.finer.size if self.finer else size
+        index = at_last(s, after, at, p)
+        if self.finer:
+            own = at_last(s, inputs.u(self.uniform - self.finer.uniform, self.finer.uniform), at, p)
+            index = self.finer.emit(inputs, index, own, self.calm)
         if k > 1:
-            which = s.add("Mul", at_last(s, inputs.u(1 + p, p), at, p), s.const(np.float32(k)))
+            which = s.add(
+                "Reshape", at_last(s, inputs.u(1 + p, size**2 * channels), at, p), s.const([-1, size, size, channels])
+            )
+            which = s.add("Mul", which, s.const(np.float32(k)))
             which = s.add("Min", s.add("Cast", which, to=7), s.const(np.int64(k - 1)))
             index = s.add("Add", s.add("Mul", index, s.const(np.int64(k))), which)
-        picture = s.add("Gather", s.const(self.fillings.ravel()), index)
-        return Raster(after, s.add("Reshape", picture, s.const([-1, *self.shape])))
+        return Raster(after, s.add("Gather", s.const(self.fillings.ravel()), index))
 
     def _written(self, s: Scope, image: str, row: str, column: str) -> str:
         """The codes above and beside a place, -1 beyond the edges, [N, UP + 1, 2 * SIDE + 1, C].  row, column: int64 [1].
@@ -149,7 +166,8 @@ class MixturePixelCnn:
     Config: ClassVar[type] = MixturePixelConfig
     reference: ClassVar[str] = (
         "Kolesnikov, Lampert, PixelCNN Models with Auxiliary Variables for Natural Image Modeling, ICML 2017; the auxiliary "
-        "variable is a point of a mixture over principal components"
+        "variable is a point of a mixture over principal components. Reed et al., Parallel Multiscale Autoregressive Density "
+        "Estimation, ICML 2017"
     )
 
     def recipe(self, config: MixturePixelConfig) -> Any:
@@ -171,33 +189,42 @@ class MixturePixelCnn:
         from assay.generation.pixels import MAX_LEVELS, Levels, fillings, fit_levels
         from assay.training.loop import LoopPlan, fit_module
         from assay.training.optim import Rule
+        from search_spaces.generative._finer import PLACES, Finer, Places, coarse_step
         from search_spaces.generative._image_mixture import fit_mixture
 
         whole = ctx.seconds_left() if ctx.seconds_left() < float("inf") else 0.0
-        mixture = fit_mixture(config.components, config.kept, config.ridge, data, ctx, MOST_DIRECTIONS)
+        in_scales = config.order == "scales" or (config.order == "auto" and data.x[0].size > RASTER)
+        step = coarse_step(data.size) if in_scales else 1
+        coarse = replace(data, x=data.x[:, ::step, ::step], x_valid=data.x_valid[:, ::step, ::step])
+        mixture = fit_mixture(config.components, config.kept, config.ridge, coarse, ctx, MOST_DIRECTIONS)
         torch.manual_seed(ctx.seed)
         torch.set_num_threads(ctx.threads)
         levels = fit_levels(data.x, MAX_LEVELS)
         curved = not levels.exact and config.writing != "shares"
         if curved:
             levels = Levels(np.arange(256, dtype=np.uint8))
-        inner = _inner(mixture, data.x)
+        inner = _inner(mixture, coarse.x)
         scale = (1.0 / np.maximum(inner.std(0), 1e-6)).astype(np.float32)
         held_rows = np.arange(min(HELD, len(data.x_valid)))
-        net = _net(config, data.size, data.channels, len(levels), len(scale), curved)
-        codes, held = (torch.from_numpy(levels.encode(x)) for x in (data.x, data.x_valid[held_rows]))
-        points, held_points = (torch.from_numpy(_inner(mixture, x)) for x in (data.x, data.x_valid[held_rows]))
+        net = _net(config, coarse.size, data.channels, len(levels), len(scale), curved)
+        codes, held = (torch.from_numpy(levels.encode(x)) for x in (coarse.x, coarse.x_valid[held_rows]))
+        points, held_points = (torch.from_numpy(_inner(mixture, x)) for x in (coarse.x, coarse.x_valid[held_rows]))
         mean = torch.from_numpy(mixture.mean.astype(np.float32))
         directions = torch.from_numpy(mixture.directions.astype(np.float32))
         factor = torch.from_numpy(scale)
         if curved:
             net.start(codes, (mean + points @ directions.T).reshape(codes.shape) / 127.5 - 1.0, ctx.rng)
         n, size = len(codes), min(config.batch_size, len(codes))
-        per_epoch = min(PER_EPOCH, n // size)
+        per_epoch = min(SCALED_EPOCH if step > 1 else PER_EPOCH, n // size)
         rng = np.random.default_rng([ctx.seed, 1])
+        finer = Finer(data.size, data.channels, config.width, len(levels), curved) if step > 1 else None
+        if finer:
+            places, held_places = (Places.of(levels.encode(x), step) for x in (data.x, data.x_valid[held_rows]))
+            finer.start(places, ctx.rng)
+            held_drawn = held_places.draw(HELD_PLACES, np.random.default_rng(0))
 
         def loss_of(codes: Tensor, points: Tensor) -> Tensor:
-            shown = (mean + points @ directions.T).reshape(-1, data.size, data.size, data.channels) / 127.5 - 1.0
+            shown = (mean + points @ directions.T).reshape(-1, *mixture.shape) / 127.5 - 1.0
             found: Tensor = net.loss(codes, shown, points * factor)
             return found
 
@@ -206,31 +233,38 @@ class MixturePixelCnn:
             for i in range(per_epoch):
                 rows = order[i * size : (i + 1) * size]
                 noise = torch.from_numpy(rng.standard_normal((len(rows), len(scale))).astype(np.float32))
-                yield (codes[rows], points[rows] + config.jitter * noise / factor), None
+                between = places.draw(PLACES, rng) if finer and i % EVERY == 0 else None
+                yield (codes[rows], points[rows] + config.jitter * noise / factor), between
+
+        def loss(module: nn.Module, batch: Any) -> Tensor:
+            own, between = batch
+            return loss_of(*own) + finer.loss(between) if finer and between else loss_of(*own)
 
         def score(module: nn.Module) -> float:
-            return -float(
-                np.mean([float(loss_of(held[i : i + 64], held_points[i : i + 64])) for i in range(0, len(held), 64)])
-            )
+            parts = [float(loss_of(held[i : i + 64], held_points[i : i + 64])) for i in range(0, len(held), 64)]
+            return -float(np.mean(parts)) - (float(finer.loss(held_drawn)) if finer else 0.0)
 
         filled = levels.values[:, None] if levels.exact else fillings(data.x, levels)
-        p = data.size**2 * data.channels
-        uniform = 1 + p * (2 if curved or not levels.exact else 1)
-        found = WrittenMixture(mixture, net, levels, filled, data.x.shape[1:], scale, len(scale), uniform, curved)
+        uniform = 1 + coarse.x[0].size * (2 if curved else 1) + (0 if curved or levels.exact else data.x[0].size)
+        uniform += finer.uniform if finer else 0
+        found = WrittenMixture(
+            mixture, net, levels, filled, coarse.x.shape[1:], scale, len(scale), uniform, curved, finer=finer
+        )
+        module = torch.nn.ModuleList([net, finer] if finer else [net])
         epochs, drawing = config.epochs, 0.0
         if ctx.seconds_left() < float("inf"):  # as many as there is time for, so that the schedule comes to its end
             began = time.monotonic()
-            for _ in range(2):
-                loss_of(codes[:size], points[:size]).backward()
-            took = (time.monotonic() - began) / 2 * per_epoch
+            for _, batch in zip(range(EVERY), batches(0), strict=False):
+                loss(module, batch).backward()
+            took = (time.monotonic() - began) / EVERY * per_epoch
             drawing = _seconds_of_drawing(found, data)
             left = ctx.seconds_left()
             epochs = int(np.clip(min(SHARE * left, (1 + JUDGED) * left - 2 * drawing) / max(took, 1e-3), 2, epochs))
-            net.zero_grad()
+            module.zero_grad()
         rule = Rule(config.optimizer, config.learning_rate, momentum=0.0, weight_decay=config.weight_decay)
         plan = LoopPlan(rule, epochs, config.schedule, patience=max(6, epochs // 3), clip=1.0)
-        fit_module(net, batches, lambda module, batch: loss_of(*batch[0]), score, per_epoch, plan, ctx)
-        net.to("cpu")
+        fit_module(module, batches, loss, score, per_epoch, plan, ctx)
+        module.to("cpu")
         if not curved or ctx.seconds_left() < max(CALM_SHARE * whole, drawing):
             return found
         return replace(found, calm=_calm(found, data))
@@ -252,12 +286,13 @@ def _calm(found: WrittenMixture, data: Pictures) -> float:
 
 
 def _seconds_of_drawing(found: WrittenMixture, data: Pictures) -> float:
-    """As many pictures as are written at once, from the last steps."""
+    """As many pictures as are written at once, from the last steps; where the last one is like no other, from few pictures."""
     from assay.generation.draw import LOOPED_AT_ONCE
 
+    n, steps = (LOOPED_AT_ONCE // FEWER, found.steps) if found.finer else (LOOPED_AT_ONCE, TIMED)
     began = time.monotonic()
-    _drawn(found, data, LOOPED_AT_ONCE, found.steps - TIMED)
-    return (time.monotonic() - began) / TIMED * found.steps
+    _drawn(found, data, n, found.steps - steps)
+    return (time.monotonic() - began) / steps * found.steps * LOOPED_AT_ONCE / n
 
 
 def _drawn(found: WrittenMixture, data: Pictures, n: int, first: int = 0) -> np.ndarray:

@@ -51,6 +51,10 @@ class TrainedPixelCnn:
     uniform: int
     noise: int = 0
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.channels
+
     def bits(self, data: Pictures) -> float:
         import torch
 

@@ -103,7 +103,7 @@ def run_build(slot: Slot, claim: Claim) -> None:
     final = bool(claim.payload.get("final"))
     began = time.monotonic()
     several = final and work.resolved["ensemble"]
-    first = FIRST if several and work.resolved["kind"] == "clustering" else 0
+    first = FIRST if several and work.resolved["task"] == "clustering" else 0
     chosen = rows.checkpoints(store.engine, claim.ref, SOURCES if several else 1, first)
     sources = [
         {

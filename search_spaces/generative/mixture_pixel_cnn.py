@@ -37,7 +37,7 @@ CALM_SHARE = 0.2  # of the time that must be left to look for the factor
 JUDGED = 0.25  # of the time for fitting: how much there is after it, to draw and judge
 TIMED, FEWER = 4, 8  # steps of drawing that are timed, and how many times fewer pictures
 PER_EPOCH = 60  # batches between two looks at the held-out pictures, at most
-RASTER = 1024  # values of a picture up to which there is time to write them one by one
+RASTER = 2048  # values of a picture up to which there is time to write them one by one
 SCALED_EPOCH = 30  # batches between two looks, of these
 EVERY = 3  # of these batches teaches what lies between, too
 HELD_PLACES = 1024  # of every group of places
@@ -46,7 +46,7 @@ HELD_PLACES = 1024  # of every group of places
 @dataclass(frozen=True)
 class MixturePixelConfig:
     """order: value by value in "raster" order, or every few places so and what lies between in "scales"; "auto" is the latter
-    for pictures of more than 1,024 values.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
+    for pictures of more than 2,048 values.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
     of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the mixture, see
     gaussian_mixture_images.  jitter: deviation of the noise on its point
     while training, in those of the data: the drawn points are not quite those of pictures."""

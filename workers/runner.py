@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,7 +25,6 @@ VALIDATE_SECONDS = 900.0
 PREDICT_SECONDS = 3600.0
 BUILD_SECONDS = 600.0
 SOURCES = 60  # best trials a model is built from
-FIRST = 40  # trials of a clustering that are asked besides the best
 HURRIED_SECONDS = 10.0  # of a last build that somebody waits for
 INTAKE_MB = 6_000  # memory of the child that reads a foreign file
 FOREVER = 7 * 86_400.0
@@ -96,6 +95,15 @@ def run_trial(slot: Slot, claim: Claim) -> Done:
     return _turn(slot, claim, replace(outcome, artifact=str(storage.put_file(path).id)))
 
 
+def _first(resolved: Mapping[str, Any]) -> int:
+    """How many of the first trials a model is chosen by, whatever their score."""
+    if resolved["task"] != "clustering":
+        return 0
+    from assay.clustering.agreement import FIRST
+
+    return FIRST
+
+
 def run_build(slot: Slot, claim: Claim) -> None:
     store, storage = slot.worker.store, slot.worker.storage
     work = rows.job_work(store.engine, claim.ref)
@@ -103,8 +111,9 @@ def run_build(slot: Slot, claim: Claim) -> None:
     final = bool(claim.payload.get("final"))
     began = time.monotonic()
     several = final and work.resolved["ensemble"]
-    first = FIRST if several and work.resolved["task"] == "clustering" else 0
-    chosen = rows.checkpoints(store.engine, claim.ref, SOURCES if several else 1, first)
+    chosen = rows.checkpoints(
+        store.engine, claim.ref, SOURCES if several else 1, _first(work.resolved) if several else 0
+    )
     sources = [
         {
             "number": c.number,

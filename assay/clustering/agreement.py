@@ -1,8 +1,9 @@
 """Of many clusterings the one that the likely ones agree with: the best estimate of many is often the largest error.
 
 A partition's estimated quality says how likely it is the one that is sought, and so do its odds among the others; what is
-delivered is expected to agree most with that.  It is the decision that minimises an expected loss (Lau, Green, "Bayesian Model-Based Clustering Procedures", Journal of
-Computational and Graphical Statistics 16, 2007; Wade, Ghahramani, Bayesian Analysis 13, 2018), here under the adjusted Rand index.
+delivered is expected to agree most with that.  It is the decision that minimises an expected loss (Lau, Green, "Bayesian
+Model-Based Clustering Procedures", Journal of Computational and Graphical Statistics 16, 2007; Wade, Ghahramani, Bayesian
+Analysis 13, 2018), here under the adjusted Rand index.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 BELIEF = 0.05  # of estimated quality: by so much better, e times as likely
 SHARE = 0.7  # of the odds in what is believed; the rest is the estimates'
 TRUST = 0.9  # in what the others say; the rest in a partition's own estimate
+FIRST = 40  # trials of a job that are heard: later ones are many where the search found the estimate to err upwards
 MOST = 1200  # rows on which partitions are compared
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.clustering.agreement import agreed
+from assay.clustering.agreement import FIRST, agreed
 from assay.clustering.assign import NOISE
 from assay.data.table import ColumnType
 from assay.errors import AssayError, DataError
@@ -29,9 +29,6 @@ from assay.tasks._problem import Problem
 
 TRIED = 8  # best trials tried before a job is given up
 BEST = 60  # trials, besides the first, that may be delivered
-FIRST = (
-    40  # trials that say what the truth may be: later ones are many where the search found the estimate to err upwards
-)
 ATOL = 1e-3  # of distances, relative to 1 + the distance: precisions of thin clusters magnify float32 rounding
 TIE = 1e-4  # margins below it may be decided either way in float32
 log = logging.getLogger(__name__)

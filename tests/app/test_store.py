@@ -37,6 +37,7 @@ from assay.search.trial import Proposal, Report, TrialStatus
 from assay.space import Dimension, Float, Space
 from assay.testing.stores import DONE, StoreSuite
 from tests.app.conftest import Hands
+from workers.rows import checkpoints
 
 SPACE = Space((Dimension("a", Float(0.0, 1.0), 0.5),))
 RESOLVED = {"strategy": "random", "kind": "binary", "n_rows": 90, "features": ["u", "v"], "n_classes": 2, "folds": 3}
@@ -290,6 +291,15 @@ def test_equal_checkpoints_are_stored_once_whoever_writes_them(store: SqlStore, 
         assert store.turn(take(store), scored(score), b"checkpoint") == Turn(True)
     assert {row_of(engine, TrialRow, job_id=job, number=n).checkpoint_blob for n in (0, 1)} == {blob.id}
     assert Storage(engine).read(blob.id) == b"checkpoint"
+
+
+def test_a_build_gets_the_best_checkpoints_and_if_asked_the_first_ones_of_the_job(store: SqlStore) -> None:
+    job = new_job(store)
+    queue(store, job, 5)
+    for score in (0.1, 0.2, 0.5, 0.4, 0.3):
+        assert store.turn(take(store), scored(score), b"checkpoint") == Turn(True)
+    assert [c.number for c in checkpoints(store.engine, job, 2)] == [2, 3]
+    assert [c.number for c in checkpoints(store.engine, job, 2, first=3)] == [2, 3, 0, 1]
 
 
 @pytest.mark.parametrize("waits", ["chore", "job", "build"])

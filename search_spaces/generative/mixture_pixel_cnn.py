@@ -46,9 +46,9 @@ HELD_PLACES = 1024  # of every group of places
 @dataclass(frozen=True)
 class MixturePixelConfig:
     """order: value by value in "raster" order, or every few places so and what lies between in "scales"; "auto" is the latter
-    for pictures of more than 2,048 values.  writing: each of few values has a share of its own; of many, "shares" are those of 32 levels, and "curves" mixtures
-    of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the mixture, see
-    gaussian_mixture_images.  jitter: deviation of the noise on its point
+    for pictures of more than 2,048 values.  writing: each of few values has a share of its own; of many, "shares" are those of
+    32 levels, and "curves" mixtures of logistic ones over all 256; "auto" is the latter.  components, kept, ridge: of the
+    mixture, see gaussian_mixture_images.  jitter: deviation of the noise on its point
     while training, in those of the data: the drawn points are not quite those of pictures."""
 
     order: Annotated[str, Choice("auto", "raster", "scales")] = "auto"

@@ -124,7 +124,7 @@ def test_pictures_are_drawn_coarse_first_and_go_on_between(channels: int, values
 def test_many_values_are_written_in_scales_unless_asked_otherwise(order: str, times: int, scaled: bool) -> None:
     data = pictures(3)
     x, x_valid = (p[:20].repeat(times, 1).repeat(times, 2) for p in (data.x, data.x_valid))
-    data = Pictures(x[:, :24, :24], data.y[:20], x_valid[:, :24, :24], data.y_valid, 1)
+    data = Pictures(x[:, :28, :28], data.y[:20], x_valid[:, :28, :28], data.y_valid, 1)
     config = MixturePixelConfig(order=order, components=1, epochs=1)
     assert (family.fit(config, data, ToyContext()).finer is not None) == scaled
 

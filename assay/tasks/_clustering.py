@@ -67,7 +67,7 @@ def resolve(spec: JobSpec, profile: ProfileFacts, default_metric: str) -> Resolv
     voted = spec.search.ensemble and metric == "clustering_quality"
     because.append(
         "one clustering is delivered, since clusters of several have no names in common: "
-        + ("the one that those of nearly the best estimate agree with" if voted else "the best one")
+        + ("the one that the likelier ones agree with" if voted else "the best one")
     )
     return Resolved(
         task=task.type,

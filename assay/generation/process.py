@@ -59,10 +59,7 @@ class Process:
                 apart = np.float32(math.sqrt(0.5) / self.lengths[j])
                 blocks.append(scope.add("Mul", scope.add("Cast", hot, to=1), scope.const(apart)))
         points = blocks[0] if len(blocks) == 1 else scope.add("Concat", *blocks, axis=1)
-        order = [j for j, size in enumerate(self.sizes) if not size] + [j for j, size in enumerate(self.sizes) if size]
-        similar = emit_similarity(
-            scope, KERNEL, scope.add("Cast", points, to=11), _reordered(self.rows, self.sizes, order)
-        )
+        similar = emit_similarity(scope, KERNEL, scope.add("Cast", points, to=11), self.rows)
         out = scope.add("MatMul", similar, scope.const(self.weight[:, None], np.float64))
         return scope.add("Cast", scope.add("Add", out, scope.const(np.array([[self.level]]), np.float64)), to=1)
 
@@ -104,22 +101,13 @@ def emit_standard(scope: Scope, x: str, mean: np.ndarray, deviation: np.ndarray)
 
 
 def _points(x: np.ndarray, sizes: Sequence[int], mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """float64 (n, D): numbers standardised, missing ones at 0; codes as corners 1 apart."""
-    blocks = []
-    for j, size in enumerate(sizes):
-        if size:
-            blocks.append((x[:, j : j + 1] == np.arange(size)[None]) * math.sqrt(0.5))
-        else:
-            blocks.append(standard(x[:, j : j + 1], mean[j], deviation[j]))
-    return np.concatenate(blocks, 1, dtype=np.float64)
+    """float64 (n, D): first numbers, standardised, missing ones at 0; then codes, as corners 1 apart."""
+    numbers = np.array(sizes) == 0
+    hot = [(x[:, j : j + 1] == np.arange(size)[None]) * math.sqrt(0.5) for j, size in enumerate(sizes) if size]
+    return np.concatenate([standard(x[:, numbers], mean[numbers], deviation[numbers]), *hot], 1, dtype=np.float64)
 
 
 def _wide(of_columns: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
     """What belongs to the column of every coordinate of a point, (D,)."""
-    return np.repeat(of_columns, [max(1, s) for s in sizes])
-
-
-def _reordered(rows: np.ndarray, sizes: Sequence[int], order: Sequence[int]) -> np.ndarray:
-    """The coordinates of points with the columns in another order."""
-    start = np.concatenate([[0], np.cumsum([max(1, s) for s in sizes])])
-    return rows[:, np.concatenate([np.arange(start[j], start[j + 1]) for j in order])]
+    counts = np.array(sizes)
+    return np.concatenate([of_columns[counts == 0], np.repeat(of_columns, counts)])

@@ -24,16 +24,14 @@ def length_scales(points: np.ndarray, y: np.ndarray, column: np.ndarray) -> tupl
     """(length scales (d,), variance of the function, variance of the noise) of the largest marginal likelihood times a weak
     prior, by its gradient; for a Matern-3/2 kernel.
 
-    points: float64 (n, D), numbers of deviation about 1; y: (n,) or (n, k) answers of mean 0 and variance about 1, which
-    share everything; column: (D,), which of d columns, 0 to d - 1, each coordinate belongs to.  Takes n^2 (n + D) for each of
-    some `ROUNDS` steps.  The prior's length scales grow with the root of d (Hvarfner, Hellsten, Nardi: Vanilla Bayesian
+    points: float64 (n, D), numbers of deviation about 1; y: (n,) answers of mean 0 and variance about 1; column:
+    (D,), which of d columns, 0 to d - 1, each coordinate belongs to.  Takes n^2 (n + D) for each of some `ROUNDS` steps.  The prior's length scales grow with the root of d (Hvarfner, Hellsten, Nardi: Vanilla Bayesian
     optimization performs great in high dimensions.  ICML 2024).
     """
     from scipy.linalg import LinAlgError, cho_factor, cho_solve
     from scipy.optimize import minimize
 
-    answers = y.reshape(len(y), -1)
-    k, n, d = answers.shape[1], len(points), int(column.max()) + 1
+    n, d = len(points), int(column.max()) + 1
     usual = np.array([0.5 * math.log(d)] * d + [0.0, math.log(USUAL_NOISE)])
     spread = np.array([SPREAD] * d + [AMPLITUDE_SPREAD] * 2)
 
@@ -47,8 +45,8 @@ def length_scales(points: np.ndarray, y: np.ndarray, column: np.ndarray) -> tupl
             factor = cho_factor(smooth + noise * np.eye(n), lower=True)
         except LinAlgError:
             return 1e10, np.zeros(d + 2)
-        alpha = cho_solve(factor, answers)
-        free = k * cho_solve(factor, np.eye(n)) - alpha @ alpha.T
+        alpha = cho_solve(factor, y)
+        free = cho_solve(factor, np.eye(n)) - np.outer(alpha, alpha)
         bent = 3.0 * free * fades
         each = bent.sum(1) @ (z * z) - np.einsum("nd,nd->d", z, bent @ z)
         prior = (theta - usual) / spread
@@ -56,7 +54,7 @@ def length_scales(points: np.ndarray, y: np.ndarray, column: np.ndarray) -> tupl
         slope[:d] += np.bincount(column, each, minlength=d)
         slope[d] += 0.5 * float((free * smooth).sum())
         slope[d + 1] += 0.5 * noise * float(np.trace(free))
-        fit = 0.5 * float((answers * alpha).sum()) + k * float(np.log(np.diag(factor[0])).sum())
+        fit = 0.5 * float(y @ alpha) + float(np.log(np.diag(factor[0])).sum())
         return fit + 0.5 * float(prior @ prior), slope
 
     bounds = [*zip(usual[: d + 1] - RANGE, usual[: d + 1] + RANGE, strict=True), tuple(np.log(NOISES))]

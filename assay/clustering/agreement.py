@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from assay.model.correct import softmax
+
 BELIEF = 0.05  # of estimated quality: by so much better, e times as likely
 SHARE = 0.7  # of the odds in what is believed; the rest is the estimates'
 TRUST = 0.9  # in what the others say; the rest in a partition's own estimate
@@ -32,16 +34,12 @@ def agreed(
     heard: positions of the ones that say what the truth may be.
     """
     own, among = np.asarray(scores, np.float64), np.asarray(odds, np.float64)
-    likely = (1.0 - SHARE) * _belief(own[heard] / BELIEF) + SHARE * _belief(among[heard])
+    by_estimate, by_odds = softmax(np.stack([own[heard] / BELIEF, among[heard]]))
+    likely = (1.0 - SHARE) * by_estimate + SHARE * by_odds
     n = len(partitions[0])
     rows = np.arange(n) if n <= MOST else np.random.default_rng([seed, 13]).choice(n, MOST, replace=False)
     expected = _alike([p[rows] for p in partitions])[:, heard] @ likely
     return np.asarray((1.0 - TRUST) * own + TRUST * expected)
-
-
-def _belief(logarithms: np.ndarray) -> np.ndarray:
-    likely = np.exp(logarithms - logarithms.max())
-    return np.asarray(likely / likely.sum())
 
 
 def _alike(partitions: Sequence[np.ndarray]) -> np.ndarray:

@@ -93,6 +93,12 @@ class Parts:
     def take(self, rows: np.ndarray) -> Parts:
         return Parts(self.codes[rows], self.scores[rows], self.known[rows], self.values[rows])
 
+    def points(self, sizes: Sequence[int], apart: float = 1.0) -> np.ndarray:
+        """Scores, and codes as corners that lie so far apart; float32 (n, e).  sizes: codes of each part."""
+        corner = np.float32(apart * np.sqrt(0.5))
+        hot = [(self.codes[:, j : j + 1] == np.arange(k)[None]) * corner for j, k in enumerate(sizes)]
+        return np.concatenate([self.scores, *hot], 1, dtype=np.float32)
+
     def __len__(self) -> int:
         return len(self.codes)
 

@@ -74,11 +74,7 @@ class RowJudge:
 
     def _embedding(self, table: Table) -> np.ndarray:
         """Scores, and codes as corners that lie 1 apart; float32 (n, e)."""
-        parts = self.coder.encode(table)
-        blocks = [parts.scores]
-        for j, k in enumerate(self.coder.layout.sizes):
-            blocks.append((parts.codes[:, j : j + 1] == np.arange(k)[None]).astype(np.float32) / np.sqrt(2.0))
-        wide = np.concatenate(blocks, 1, dtype=np.float32)
+        wide = self.coder.encode(table).points(self.coder.layout.sizes)
         if wide.shape[1] > MAX_DIMENSIONS:
             matrix = np.random.default_rng(0).standard_normal((wide.shape[1], PROJECTED)).astype(np.float32)
             wide = wide @ (matrix / np.sqrt(np.float32(PROJECTED)))

@@ -164,6 +164,17 @@ def pick(scope: Scope, cumulated: str, u: str) -> str:
     return scope.add("ReduceSum", reached, scope.const([1]), keepdims=0)
 
 
+def place(scope: Scope, u: str, among: str) -> str:
+    """int64, a whole number below `among` (float32) for every u in [0, 1); both of one shape, or broadcast."""
+    whole = scope.add("Floor", scope.add("Mul", u, among))
+    return scope.add("Cast", scope.add("Min", whole, scope.add("Sub", among, scope.const(np.float32(1)))), to=7)
+
+
+def one_of(scope: Scope, values: str, u: str, k: int) -> str:
+    """One of the k columns of every row, [N, 1], by u [N, 1]."""
+    return scope.add("GatherElements", values, place(scope, u, scope.const(np.float32(k))), axis=1)
+
+
 def pick_logits(scope: Scope, logits: str, u: str) -> str:
     """A code for every row, drawn from softmax(logits [N, k]) with u [N, 1].  k > 1."""
     share = scope.add("Softmax", logits, axis=1)

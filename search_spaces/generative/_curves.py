@@ -7,7 +7,7 @@ the earlier channels of the same place among them, and on what the auxiliary var
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,22 @@ LEAST = -7.0  # log of the least scale
 TINY = 1e-5  # share beyond which nothing is drawn
 SAMPLED = 24_000  # values of each channel that the regression learns from
 RIDGE = 1e-4
+
+
+def as_seen(codes: Any, n_levels: int) -> Any:
+    """Codes as a network sees them, -1..1."""
+    return codes * (2.0 / max(1, n_levels - 1)) - 1.0
+
+
+def begin_curves(last: Any) -> None:
+    """The layer that answers with mixtures, before training: curves of several widths around the straight line."""
+    import torch
+
+    with torch.no_grad():
+        last.weight.mul_(0.2)
+        bias = np.zeros((len(last.bias) // (3 * CURVES), 3, CURVES))
+        bias[:, 2] = np.linspace(-2.0, 0.5, CURVES)
+        last.bias.copy_(torch.from_numpy(bias.reshape(-1)))
 
 
 def curve_nats(found: Tensor, values: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from assay.generation.parts import Inputs, pick_logits
 from assay.model.graph import Scope
 from search_spaces.generative._causal import causal_mask
-from search_spaces.generative._curves import CURVES, SAMPLED, curve_nats, emit_curve, straight
+from search_spaces.generative._curves import CURVES, SAMPLED, as_seen, begin_curves, curve_nats, emit_curve, straight
 
 LEAST_SIDE = 4  # of the coarse picture
 PLACES = 512  # that a step of training looks at, of every group
@@ -101,7 +101,7 @@ class Finer(nn.Module):
         return (self.size**2 - self.coarse**2) * self.channels * (2 if self.curved else 1)
 
     def _seen(self, codes: Tensor) -> Tensor:
-        return codes.float() * (2.0 / max(1, self.n_levels - 1)) - 1.0
+        return cast("Tensor", as_seen(codes.float(), self.n_levels))
 
     def start(self, places: Places, rng: np.random.Generator) -> None:
         """The straight parts of curves from regressions."""
@@ -179,10 +179,7 @@ class _Group(nn.Module):
         self.straight.weight.copy_(torch.from_numpy(weights[:, : seen.shape[1]]))
         self.straight_own.weight.copy_(torch.from_numpy(weights[:, seen.shape[1] : -1]))
         self.straight.bias.copy_(torch.from_numpy(weights[:, -1]))
-        self.last.weight.mul_(0.2)
-        bias = np.zeros((self.channels, 3, CURVES))
-        bias[:, 2] = np.linspace(-2.0, 0.5, CURVES)
-        self.last.bias.copy_(torch.from_numpy(bias.reshape(-1)))
+        begin_curves(self.last)
 
     def forward(self, seen: Tensor, row: Tensor, column: Tensor, own: Tensor) -> Tensor:
         """(n, C, L) logits, or (n, C, 3 * CURVES) mixtures."""

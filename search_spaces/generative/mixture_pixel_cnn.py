@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import numpy as np
 
 from assay.families import Cost, Shape, TrialContext
-from assay.generation.parts import Inputs, Pictures, Raster, at_last, cut, pick_logits
+from assay.generation.parts import Inputs, Pictures, Raster, at_last, cut, pick_logits, place
 from assay.space import Choice, Float, Int
-from search_spaces.generative._curves import CURVES, SAMPLED, curve_nats, emit_curve, straight
+from search_spaces.generative._curves import CURVES, SAMPLED, as_seen, begin_curves, curve_nats, emit_curve, straight
 from search_spaces.generative._roughness import roughness
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class WrittenMixture:
         row = s.add("Div", at, s.const(np.int64(size * channels)))
         column = s.add("Mod", s.add("Div", at, s.const(np.int64(channels))), s.const(np.int64(size)))
         corner = s.add("Concat", row, column, axis=0)
-        table = s.const(np.append(_seen(np.arange(len(self.levels)), len(self.levels)), 0.0).astype(np.float32))
+        table = s.const(np.append(as_seen(np.arange(len(self.levels)), len(self.levels)), 0.0).astype(np.float32))
         written = s.add("Gather", table, self._written(s, image, row, column))
         written = s.add("Reshape", written, s.const([-1, (UP + 1) * (2 * SIDE + 1) * channels]))
         edge = ((0, 0), (AROUND, AROUND), (AROUND, AROUND), (0, 0))
@@ -120,8 +120,8 @@ class WrittenMixture:
         else:
             code = pick_logits(s, here, which)
         flat = s.add("Reshape", image, s.const([-1, p]))
-        place = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
-        flat = s.add("Where", place, s.add("Unsqueeze", code, s.const([1])), flat)
+        is_here = s.add("Equal", s.const(np.arange(p, dtype=np.int64)[None]), at)
+        flat = s.add("Where", is_here, s.add("Unsqueeze", code, s.const([1])), flat)
         after = s.add("Reshape", flat, s.const([-1, *self.shape]))
         k, size = self.fillings.shape[1], self.finer.size if self.finer else size
         index = at_last(s, after, at, p)
@@ -132,9 +132,7 @@ class WrittenMixture:
             which = s.add(
                 "Reshape", at_last(s, inputs.u(1 + p, size**2 * channels), at, p), s.const([-1, size, size, channels])
             )
-            which = s.add("Mul", which, s.const(np.float32(k)))
-            which = s.add("Min", s.add("Cast", which, to=7), s.const(np.int64(k - 1)))
-            index = s.add("Add", s.add("Mul", index, s.const(np.int64(k))), which)
+            index = s.add("Add", s.add("Mul", index, s.const(np.int64(k))), place(s, which, s.const(np.float32(k))))
         return Raster(after, s.add("Gather", s.const(self.fillings.ravel()), index))
 
     def _written(self, s: Scope, image: str, row: str, column: str) -> str:
@@ -313,11 +311,6 @@ def _inner(mixture: MixtureImages, pictures: np.ndarray) -> np.ndarray:
     return np.asarray((flat - mixture.mean.astype(np.float32)) @ mixture.directions.astype(np.float32))
 
 
-def _seen(codes: Any, n_levels: int) -> Any:
-    """Codes as a network sees them, -1..1."""
-    return codes * (2.0 / max(1, n_levels - 1)) - 1.0
-
-
 def _net(
     config: MixturePixelConfig, size: int, channels: int, n_levels: int, n_directions: int, curved: bool = False
 ) -> Any:
@@ -361,7 +354,7 @@ def _net(
 
         def forward(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
             """(N, S, S, C * L) logits, or (N, S, S, C * 3 * CURVES) mixtures."""
-            x = F.pad(_seen(codes.permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
+            x = F.pad(as_seen(codes.permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
             h = F.conv2d(x, self.written.weight * self.first_mask, self.written.bias) + self.shown(
                 shown.permute(0, 3, 1, 2)
             )
@@ -384,12 +377,12 @@ def _net(
         def start(self, codes: Tensor, shown: Tensor, rng: np.random.Generator) -> None:
             """The straight part from a regression, and curves as wide as what it leaves over."""
             rows = torch.from_numpy(rng.permutation(len(codes))[: max(1, SAMPLED // size**2)])
-            x = F.pad(_seen(codes[rows].permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
+            x = F.pad(as_seen(codes[rows].permute(0, 3, 1, 2).float(), n_levels), (SIDE, SIDE, UP, 0))
             parts = [F.unfold(x, (tall, broad)), F.unfold(shown[rows].permute(0, 3, 1, 2), wide, padding=AROUND)]
             windows = torch.cat(parts, 1).transpose(1, 2).flatten(0, 1).double().numpy()
             known = np.ones((channels, windows.shape[1]), bool)
             known[:, : parts[0].shape[1]] = self.straight_mask.flatten(1).numpy() > 0
-            values = _seen(codes[rows].reshape(-1, channels).double(), n_levels).numpy()
+            values = as_seen(codes[rows].reshape(-1, channels).double(), n_levels).numpy()
             weights, left = straight(windows, known, values)
             self.left.copy_(torch.from_numpy(left))
             cut = parts[0].shape[1]
@@ -397,15 +390,12 @@ def _net(
                 layer.weight.copy_(torch.from_numpy(part).reshape(layer.weight.shape))
             assert self.straight.bias is not None
             self.straight.bias.copy_(torch.from_numpy(weights[:, -1]))
-            self.last.weight.mul_(0.2)
-            bias = np.zeros((channels, 3, CURVES))
-            bias[:, 2] = np.linspace(-2.0, 0.5, CURVES)
-            self.last.bias.copy_(torch.from_numpy(bias.reshape(-1)))
+            begin_curves(self.last)
 
         def loss(self, codes: Tensor, shown: Tensor, point: Tensor) -> Tensor:
             """Mean nats a value."""
             if curved:
-                return curve_nats(self(codes, shown, point).reshape(-1, answers), _seen(codes.reshape(-1), n_levels))
+                return curve_nats(self(codes, shown, point).reshape(-1, answers), as_seen(codes.reshape(-1), n_levels))
             return F.cross_entropy(self(codes, shown, point).reshape(-1, n_levels), codes.reshape(-1))
 
         def emit(self, s: Scope, written: str, shown: str, point: str, row: str, column: str) -> str:

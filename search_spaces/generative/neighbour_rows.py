@@ -6,15 +6,15 @@ cuts.  The graph holds the learned rows, in codes and scores.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from assay.families import Cost, Shape, TrialContext
-from assay.generation.columns import Layout, Parts
-from assay.generation.parts import DrawnParts, Inputs, Rows, joined, or_given
-from assay.model.graph import Scope
+from assay.generation.columns import Layout
+from assay.generation.parts import DrawnParts, Inputs, Rows, joined, one_of, or_given, place
 from assay.space import Float, Int
 
 MOST_ROWS = 5000  # kept in the graph
@@ -63,13 +63,13 @@ class Neighbours:
 
     def _codes(self, inputs: Inputs, near: str) -> tuple[str, ...]:
         s = inputs.scope
-        donors = [_picked(s, near, inputs.u(1 + i), self.near.shape[1]) for i in range(self.donors)]
+        donors = [one_of(s, near, inputs.u(1 + i), self.near.shape[1]) for i in range(self.donors)]
         all_donors = joined(s, donors)
         found = []
         for j in range(self.codes.shape[1]):
             donor = donors[0]
             if self.donors > 1:
-                donor = _picked(s, all_donors, inputs.u(1 + self.donors + j), self.donors)
+                donor = one_of(s, all_donors, inputs.u(1 + self.donors + j), self.donors)
             code = s.add("Gather", s.const(self.codes[:, j]), s.add("Squeeze", donor, s.const([1])))
             found.append(or_given(s, inputs.given, code) if j == self.layout.target else code)
         return tuple(found)
@@ -92,27 +92,16 @@ class Neighbours:
         """int64 [N]: any row, or one of those with the code that is asked for."""
         s, n = inputs.scope, len(self.codes)
         if self.layout.target is None:
-            return s.add("Squeeze", _place(s, inputs.u(0), s.const(np.array([[n]], np.float32))), s.const([1]))
+            return s.add("Squeeze", place(s, inputs.u(0), s.const(np.array([[n]], np.float32))), s.const([1]))
         y = self.codes[:, self.layout.target]
         sizes = np.bincount(y, minlength=self.layout.sizes[self.layout.target])
         first, count = np.concatenate([[0], np.cumsum(sizes) - sizes]), np.concatenate([[n], sizes])
         first, count = np.where(count > 0, first, 0), np.where(count > 0, count, n)  # nobody has that code: any row
         group = s.add("Add", inputs.given, s.const(np.int64(1)))
         among = s.add("Unsqueeze", s.add("Gather", s.const(count.astype(np.float32)), group), s.const([1]))
-        place = s.add("Squeeze", _place(s, inputs.u(0), among), s.const([1]))
-        place = s.add("Add", place, s.add("Gather", s.const(first.astype(np.int64)), group))
-        return s.add("Gather", s.const(np.argsort(y, kind="stable").astype(np.int64)), place)
-
-
-def _place(s: Scope, u: str, among: str) -> str:
-    """int64 [N, 1] below among [N or 1, 1], by u [N, 1]."""
-    place = s.add("Floor", s.add("Mul", u, among))
-    return s.add("Cast", s.add("Min", place, s.add("Sub", among, s.const(np.float32(1)))), to=7)
-
-
-def _picked(s: Scope, values: str, u: str, k: int) -> str:
-    """One of the k columns of every row, [N, 1]."""
-    return s.add("GatherElements", values, _place(s, u, s.const(np.array([[k]], np.float32))), axis=1)
+        nth = s.add("Squeeze", place(s, inputs.u(0), among), s.const([1]))
+        nth = s.add("Add", nth, s.add("Gather", s.const(first.astype(np.int64)), group))
+        return s.add("Gather", s.const(np.argsort(y, kind="stable").astype(np.int64)), nth)
 
 
 class NeighbourRows:
@@ -141,19 +130,10 @@ class NeighbourRows:
         train = data.train
         if len(train) > MOST_ROWS:
             train = train.take(np.sort(ctx.rng.choice(len(train), MOST_ROWS, replace=False)))
-        x = _space(train, data.layout, config)
+        x = train.points(data.layout.sizes, math.sqrt(config.codes))
         looked = NearestNeighbors(n_neighbors=min(config.neighbours, len(train))).fit(x)
         near = looked.kneighbors(x, return_distance=False).astype(np.int64)
         return Neighbours(train.codes, train.scores, train.known, near, config.donors, data.layout)
-
-
-def _space(rows: Parts, layout: Layout, config: NeighbourConfig) -> np.ndarray:
-    """float32 (n, e)."""
-    weight = np.float32(np.sqrt(config.codes / 2))
-    blocks = [np.where(rows.known, rows.scores, 0.0).astype(np.float32)]
-    for j, size in enumerate(layout.sizes):
-        blocks.append((rows.codes[:, j : j + 1] == np.arange(size)[None]).astype(np.float32) * weight)
-    return np.concatenate(blocks, 1)
 
 
 family = NeighbourRows()

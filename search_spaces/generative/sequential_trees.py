@@ -11,7 +11,7 @@ import numpy as np
 from assay.errors import TimedOut
 from assay.families import Cost, Shape, TrialContext
 from assay.generation.columns import Parts
-from assay.generation.parts import DrawnParts, Inputs, Rows, joined, or_given, pick
+from assay.generation.parts import DrawnParts, Inputs, Rows, joined, one_of, or_given, pick
 from assay.generation.tell import emit_quantile, leaf_density, leaf_quantiles
 from assay.model.trees import Forest, Tree, add_forest
 from assay.space import Choice, Int
@@ -185,9 +185,7 @@ def _leaf(inputs: Inputs, part: Part, x: str, u: str) -> tuple[str, np.ndarray]:
     sizes = [len(t) for t in part.tables]
     leaves = s.add("Cast", add_forest(s, Forest(part.trees, np.zeros(n)), x), to=7)  # (N, trees)
     leaves = s.add("Add", leaves, s.const(np.cumsum([0, *sizes[:-1]])[None].astype(np.int64)))
-    chosen = s.add("Cast", s.add("Floor", s.add("Mul", u, s.const(np.float32(n)))), to=7)
-    chosen = s.add("Min", chosen, s.const(np.int64(n - 1)))
-    return s.add("Squeeze", s.add("GatherElements", leaves, chosen, axis=1), s.const([1])), np.concatenate(part.tables)
+    return s.add("Squeeze", one_of(s, leaves, u, n), s.const([1])), np.concatenate(part.tables)
 
 
 def _density(part: Part, x: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from assay.generation.parts import Pictures
 from assay.generation.pixels import FILLINGS, fillings, fit_levels
 from assay.testing.context import ToyContext
 from search_spaces.generative import mixture_pixel_cnn
-from search_spaces.generative._curves import CURVES, curve_nats
-from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, _seen, family
+from search_spaces.generative._curves import CURVES, as_seen, curve_nats
+from search_spaces.generative.mixture_pixel_cnn import MixturePixelConfig, WrittenMixture, _net, family
 
 SIZE = 8
 
@@ -143,6 +143,6 @@ def test_what_follows_in_a_straight_line_is_known_from_the_start() -> None:
     net.start(codes, shown, rng)
     assert float(net.left[1]) < 0.02 < 0.3 < float(net.left[0])
     found = net(codes, shown, torch.zeros(40, 5)).detach().reshape(-1, 3, 3 * CURVES)
-    values = _seen(codes.reshape(-1, 3), 256)
+    values = as_seen(codes.reshape(-1, 3), 256)
     each = [float(curve_nats(found[:, c], values[:, c].float())) for c in range(3)]
     assert each[1] < each[0] - 2 and each[1] < each[2] - 2
